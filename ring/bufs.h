@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bufs.h - the receive buffers of one core: a ring the kernel takes from when data
+ * arrives, and the credit that bounds what is lent out of it.
+ *
+ *	IN RING --a receive's CQE--> LENT --weir__buf_give()--> IN RING
+ *
+ * An idle connection holds none. When all but an eighth are lent the ring is dry():
+ * receives are disarmed before the kernel finds it empty (which would end everybody's
+ * with -ENOBUFS), and whoever starves is told, in order, once a quarter is back.
+ */
+#ifndef WEIR_RING_BUFS_H
+#define WEIR_RING_BUFS_H
+
+#include "core/queue.h"
+#include "ring/kernel.h"
+
+struct weir_ring;
+
+#define WEIR_BUF_GROUP 1
+#define WEIR_BUF_NONE UINT16_MAX
+
+/* What is known of a LENT buffer; next links the buffers of one connection. */
+struct weir_buf {
+	uint32_t offset;	/* of what is left to read */
+	uint32_t size;		/* of what is left to read */
+	uint16_t next;
+};
+
+/* Waits for buffers to come back. run() is called once; the node has left the list then. */
+struct weir_bufs_wait {
+	struct weir_node node;
+	void (*run)(struct weir_bufs_wait *wait);
+};
+
+struct weir_bufs {
+	struct io_uring_buf_ring *ring;	/* shared with the kernel; NULL: no buffers here */
+	char *memory;
+	struct weir_buf *table;		/* by buffer id */
+	unsigned count;			/* power of two */
+	unsigned size;			/* bytes of each */
+	unsigned lent, lent_high;
+	unsigned unpublished;		/* given back, not yet shown to the kernel */
+	struct weir_node starved;	/* struct weir_bufs_wait, FIFO */
+	uint64_t dry_events;		/* how often a receive ended with -ENOBUFS or was refused */
+};
+
+/* On the ring's worker, enabled. count 0: none. Returns 0 or -errno. */
+int weir__bufs_init(struct weir_ring *ring, unsigned count, unsigned size);
+/* Nothing is lent and nothing armed any more. */
+void weir__bufs_fini(struct weir_ring *ring);
+
+/* A CQE lent buffer id with size bytes in it. */
+static inline struct weir_buf *weir__buf_take(struct weir_bufs *bufs, uint16_t id, uint32_t size)
+{
+	struct weir_buf *buf = &bufs->table[id];
+
+	weir_assert(id < bufs->count && size <= bufs->size);
+	buf->offset = 0;
+	buf->size = size;
+	buf->next = WEIR_BUF_NONE;
+	if (++bufs->lent > bufs->lent_high)
+		bufs->lent_high = bufs->lent;
+	return buf;
+}
+
+/* The bytes of buffer id that are left to read. */
+static inline char *weir__buf_data(struct weir_bufs *bufs, uint16_t id)
+{
+	return bufs->memory + (size_t)id * bufs->size + bufs->table[id].offset;
+}
+
+/* Gives buffer id back; the kernel sees it with the next turn. */
+static inline void weir__buf_give(struct weir_bufs *bufs, uint16_t id)
+{
+	weir_assert(id < bufs->count && bufs->lent > 0);
+	io_uring_buf_ring_add(bufs->ring, bufs->memory + (size_t)id * bufs->size, bufs->size, id,
+			      (int)bufs->count - 1, (int)bufs->unpublished++);
+	bufs->lent--;
+}
+
+/* Shows the kernel what was given back. Once a turn, before the kernel is entered. */
+static inline void weir__bufs_publish(struct weir_bufs *bufs)
+{
+	if (bufs->unpublished) {
+		io_uring_buf_ring_advance(bufs->ring, (int)bufs->unpublished);
+		bufs->unpublished = 0;
+	}
+}
+
+/* Whether receives should be disarmed: an eighth or less is left. */
+static inline bool weir__bufs_are_low(const struct weir_bufs *bufs)
+{
+	return bufs->lent >= bufs->count - bufs->count / 8;
+}
+
+/* Whether those who starve may go on: a quarter is back. */
+static inline bool weir__bufs_are_back(const struct weir_bufs *bufs)
+{
+	return bufs->lent <= bufs->count - bufs->count / 4;
+}
+
+/* Queues wait until buffers are back. */
+void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait);
+
+/* Tells those who wait, while there is something for them. Once a turn. */
+void weir__bufs_feed(struct weir_bufs *bufs);
+
+#endif
