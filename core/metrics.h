@@ -41,6 +41,10 @@ struct weir_histogram;
 	X(SLOTS_PARKED, COUNTER, "weir_slots_parked", "Waits for a free slot.")                   \
 	X(CQ_OVERFLOW, COUNTER, "weir_cq_overflow", "Overflows of the completion queue.")         \
 	X(BUFS_LENT, GAUGE, "weir_bufs_lent", "Receive buffers lent to connections.")             \
+	X(FUTURES, GAUGE, "weir_futures", "Futures that take memory.")                            \
+	X(FUTURES_HIGH, GAUGE, "weir_futures_high", "The most of them at once.")                  \
+	X(FUTURES_REFUSED, COUNTER, "weir_futures_refused", "Futures refused: max or no memory.") \
+	X(UNOBSERVED, COUNTER, "weir_rejections_unobserved", "Rejections nobody looked at.")      \
 	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")
 
 enum weir__metric {
@@ -48,6 +52,15 @@ enum weir__metric {
 	WEIR__METRICS(X)
 #undef X
 	WEIR__M_COUNT
+};
+
+enum weir__metric_kind { WEIR__COUNTER, WEIR__GAUGE, WEIR__HISTOGRAM };
+
+/* What is known of an id. */
+struct weir__metric_entry {
+	const char *name;
+	const char *help;
+	enum weir__metric_kind kind;
 };
 
 struct weir_metrics {
@@ -86,14 +99,21 @@ static inline void weir__metric_raise(struct weir_metrics *metrics, unsigned id,
 
 void weir__metric_observe(struct weir_metrics *metrics, unsigned id, uint64_t value);
 
+/* How many ids are registered, and each of them. Any thread. */
+unsigned weir__metric_count(void);
+const struct weir__metric_entry *weir__metric_entry(unsigned id);
+
+/* What threads that are no worker counted; each word is read relaxed. */
+const struct weir_metrics *weir__metrics_outside(void);
+
 /* Takes size bytes of data; 0, or what weir__metrics_write_prometheus() shall return. */
 typedef int (*weir__sink_fn)(void *arg, const char *data, size_t size);
 
 /*
  * Writes the text exposition format 0.0.4 of everything registered, read from
  * cores[0..count) while they run, and from the threads that are no worker. sink is
- * called with up to 4 KiB at a time; allocates nothing, so it also answers when memory is out.
- * Any thread. Returns 0 or sink's error.
+ * called with up to 1 KiB at a time; allocates nothing, so it also answers when memory is
+ * out. Any thread. Returns 0 or sink's error.
  * Format: https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 int weir__metrics_write_prometheus(weir__sink_fn sink, void *arg,
