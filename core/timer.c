@@ -7,7 +7,7 @@
 #include "core/ensure.h"
 #include "core/worker.h"
 
-static_assert(sizeof(struct weir_timer) <= 48, "weir_task.h promises the size");
+static_assert(sizeof(struct weir_timer) <= 40, "weir_task.h promises the size");
 
 void weir_timer_init(struct weir_timer *timer, weir_timer_fn fire)
 {

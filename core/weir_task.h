@@ -54,7 +54,7 @@ struct weir_timer;
 /* timer is IDLE when this runs: it may be armed again, or freed. Must not wait. */
 typedef void (*weir_timer_fn)(struct weir_timer *timer);
 
-/* The caller's memory: 48 bytes. */
+/* The caller's memory: 40 bytes. */
 struct weir_timer {
 	void *next_;
 	void *prev_;

@@ -48,7 +48,7 @@ static struct weir_histogram *histogram_new(void)
 	return histogram;
 }
 
-static void percentiles_are_never_below_the_true_value_and_at_most_a_32nd_above(void **state)
+static void percentiles_are_at_most_a_32nd_above_the_true_value_never_below(void **state)
 {
 	static const double percents[] = { 0, 1, 25, 50, 90, 99, 99.9, 99.99, 100 };
 	struct weir_histogram *histogram = histogram_new();
@@ -444,7 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_value_is_in_a_bucket_at_most_a_32nd_wide),
-		cmocka_unit_test(percentiles_are_never_below_the_true_value_and_at_most_a_32nd_above),
+		cmocka_unit_test(percentiles_are_at_most_a_32nd_above_the_true_value_never_below),
 		cmocka_unit_test(a_percentile_of_a_thousand_values_is_one_of_them_not_the_next),
 		cmocka_unit_test(an_empty_histogram_is_all_zero),
 		cmocka_unit_test(merging_is_as_if_one_had_seen_both),
