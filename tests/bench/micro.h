@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * micro.h - between the micro benchmark and its parts, one file per topic.
+ */
+#ifndef WEIR_BENCH_MICRO_H
+#define WEIR_BENCH_MICRO_H
+
+#include <time.h>
+
+/* One line of the table; target_ns 0: no target. */
+typedef void (*micro_report_fn)(const char *name, double ns, double target_ns);
+
+static inline double micro_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* Timers and histograms. Returns 0 or -ENOMEM. */
+int micro_timer(micro_report_fn report);
+
+#endif
