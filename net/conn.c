@@ -28,6 +28,19 @@
 
 static void recv_or_close_done(struct weir_op *op, int res, uint32_t flags);
 
+static void net_exit(struct weir_worker_exit *hook)
+{
+	struct weir_net *net = weir_container_of(hook, struct weir_net, exit);
+
+	weir_assert(weir__list_is_empty(&net->all));
+	weir__slab_fini(&net->conns);
+	weir__slab_fini(&net->chunks);
+	weir__slab_fini(&net->refs);
+	weir__slab_fini(&net->msgs);
+	weir__self->net = NULL;
+	weir__free(net, sizeof(*net));
+}
+
 int weir__net_self(struct weir_net **ret_net)
 {
 	struct weir_worker *worker = weir__self;
@@ -40,9 +53,11 @@ int weir__net_self(struct weir_net **ret_net)
 		net->ring = worker->ring;
 		weir__slab_init(&net->conns, sizeof(struct weir_conn), net->ring->limit[WEIR_ARMED]);
 		weir__slab_init(&net->chunks, WEIR_OUT_CHUNK, CHUNKS_MAX);
-		weir__slab_init(&net->refs, sizeof(struct weir_out), REFS_MAX);
-		weir__slab_init(&net->msgs, sizeof(struct weir_out_msg), REFS_MAX);
+		weir__slab_init(&net->refs, sizeof(struct weir_piece), REFS_MAX);
+		weir__slab_init(&net->msgs, sizeof(struct weir_piece_msg), REFS_MAX);
 		weir__list_init(&net->all);
+		net->exit.run = net_exit;
+		weir__worker_at_exit(worker, &net->exit);
 		worker->net = net;
 	}
 	*ret_net = net;

@@ -10,12 +10,13 @@
 #include "core/queue.h"
 #include "core/wait.h"
 #include "core/weir_task.h"
+#include "core/worker.h"
 #include "net/weir_conn.h"
 #include "ring/ring.h"
 
 /* A piece of output. An inline one is followed by its bytes; a reference lends them. */
-struct weir_out {
-	struct weir_out *next;
+struct weir_piece {
+	struct weir_piece *next;
 	const char *data;
 	uint32_t size;			/* bytes of data */
 	uint32_t sent;			/* of them the kernel has */
@@ -28,10 +29,10 @@ struct weir_out {
 #define WEIR_OUT_CHUNK 8192
 
 /* What one send takes at most; kept with the connections that need it, not in each. */
-#define WEIR_OUT_IOVS 16
-struct weir_out_msg {
+#define WEIR_PIECE_IOVS 16
+struct weir_piece_msg {
 	struct msghdr hdr;
-	struct iovec iov[WEIR_OUT_IOVS];
+	struct iovec iov[WEIR_PIECE_IOVS];
 };
 
 /* One per core, made with the first connection or listener. */
@@ -39,9 +40,10 @@ struct weir_net {
 	struct weir_ring *ring;
 	struct weir_slab conns;		/* struct weir_conn */
 	struct weir_slab chunks;	/* inline output: OUT_CHUNK bytes each */
-	struct weir_slab refs;		/* struct weir_out of references */
-	struct weir_slab msgs;		/* struct weir_out_msg */
+	struct weir_slab refs;		/* struct weir_piece of references */
+	struct weir_slab msgs;		/* struct weir_piece_msg */
 	struct weir_node all;		/* every connection of this core */
+	struct weir_worker_exit exit;
 	uint64_t accepted, closed, refused;
 };
 
@@ -80,8 +82,8 @@ struct weir_conn {
 	struct weir_bufs_wait starve;
 
 	/* Output. */
-	struct weir_out *out_head, *out_tail;
-	struct weir_out_msg *msg;	/* while a send of several pieces is in flight */
+	struct weir_piece *out_head, *out_tail;
+	struct weir_piece_msg *msg;	/* while a send of several pieces is in flight */
 	size_t out_pending;		/* bytes queued and not yet taken */
 	uint64_t bytes_out;
 	struct weir_node writers;	/* coroutines that wait for the output to move */

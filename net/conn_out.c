@@ -18,7 +18,7 @@
 
 #include "core/worker.h"
 
-#define CHUNK_BYTES (WEIR_OUT_CHUNK - sizeof(struct weir_out))
+#define CHUNK_BYTES (WEIR_OUT_CHUNK - sizeof(struct weir_piece))
 
 /* From here on a write is not copied but lent, and waits until it was taken. */
 #define LEND_MIN 16384
@@ -38,7 +38,7 @@ static inline bool is_sending(const struct weir_conn *conn)
 	return conn->send_op.slot_ != 0;
 }
 
-static void out_free(struct weir_net *net, struct weir_out *out)
+static void out_free(struct weir_net *net, struct weir_piece *out)
 {
 	if (out->is_ref) {
 		if (out->release)
@@ -49,7 +49,7 @@ static void out_free(struct weir_net *net, struct weir_out *out)
 	}
 }
 
-static void out_push(struct weir_conn *conn, struct weir_out *out)
+static void out_push(struct weir_conn *conn, struct weir_piece *out)
 {
 	out->next = NULL;
 	out->sent = 0;
@@ -116,7 +116,7 @@ static int wait_level(struct weir_conn *conn, size_t level)
 
 static void pop_head(struct weir_conn *conn)
 {
-	struct weir_out *out = conn->out_head;
+	struct weir_piece *out = conn->out_head;
 
 	conn->out_head = out->next;
 	if (!conn->out_head)
@@ -129,7 +129,7 @@ static void drop_taken(struct weir_conn *conn, size_t size)
 	conn->out_pending -= size;
 	conn->bytes_out += size;
 	while (size) {
-		struct weir_out *out = conn->out_head;
+		struct weir_piece *out = conn->out_head;
 		size_t left = out->size - out->sent;
 
 		if (size < left) {
@@ -143,7 +143,7 @@ static void drop_taken(struct weir_conn *conn, size_t size)
 
 static void prep_one(struct weir_conn *conn, struct io_uring_sqe *sqe)
 {
-	const struct weir_out *out = conn->out_head;
+	const struct weir_piece *out = conn->out_head;
 	size_t size = out->size - out->sent;
 
 	if (conn->opts.zc_min && size >= conn->opts.zc_min)
@@ -154,11 +154,11 @@ static void prep_one(struct weir_conn *conn, struct io_uring_sqe *sqe)
 				   MSG_NOSIGNAL | MSG_WAITALL);
 }
 
-static void prep_many(struct weir_conn *conn, struct io_uring_sqe *sqe, struct weir_out_msg *msg)
+static void prep_many(struct weir_conn *conn, struct io_uring_sqe *sqe, struct weir_piece_msg *msg)
 {
 	size_t count = 0, total = 0;
 
-	for (struct weir_out *out = conn->out_head; out && count < WEIR_OUT_IOVS; out = out->next) {
+	for (struct weir_piece *out = conn->out_head; out && count < WEIR_PIECE_IOVS; out = out->next) {
 		msg->iov[count].iov_base = (void *)(uintptr_t)(out->data + out->sent);
 		msg->iov[count].iov_len = out->size - out->sent;
 		total += msg->iov[count++].iov_len;
@@ -182,7 +182,7 @@ static void retry_later(struct weir_conn *conn)
 static void start_send(struct weir_conn *conn)
 {
 	struct weir_ring *ring = conn->net->ring;
-	struct weir_out_msg *msg = NULL;
+	struct weir_piece_msg *msg = NULL;
 	struct io_uring_sqe *sqe;
 
 	/* A reservation of which nothing was used leaves an empty piece behind. */
@@ -263,7 +263,7 @@ void weir__conn_send_done(struct weir_op *op, int res, uint32_t flags)
 
 void weir__conn_drop_output(struct weir_conn *conn)
 {
-	struct weir_out *out;
+	struct weir_piece *out;
 
 	weir_assert(!is_sending(conn));
 	while ((out = conn->out_head)) {
@@ -296,9 +296,9 @@ static inline int write_check(const struct weir_conn *conn)
 }
 
 /* The last chunk if it has room for size bytes, or a fresh one. */
-static struct weir_out *chunk_for(struct weir_conn *conn, size_t size)
+static struct weir_piece *chunk_for(struct weir_conn *conn, size_t size)
 {
-	struct weir_out *out = conn->out_tail;
+	struct weir_piece *out = conn->out_tail;
 
 	/* A chunk that is being sent may grow behind what the send covers. */
 	if (out && !out->is_ref && CHUNK_BYTES - out->size >= size)
@@ -314,9 +314,9 @@ static struct weir_out *chunk_for(struct weir_conn *conn, size_t size)
 }
 
 /* Frees what follows tail (all of it when tail is NULL). */
-static void cut(struct weir_conn *conn, struct weir_out *tail)
+static void cut(struct weir_conn *conn, struct weir_piece *tail)
 {
-	struct weir_out *out = tail ? tail->next : conn->out_head;
+	struct weir_piece *out = tail ? tail->next : conn->out_head;
 
 	if (tail)
 		tail->next = NULL;
@@ -324,7 +324,7 @@ static void cut(struct weir_conn *conn, struct weir_out *tail)
 		conn->out_head = NULL;
 	conn->out_tail = tail;
 	while (out) {
-		struct weir_out *next = out->next;
+		struct weir_piece *next = out->next;
 
 		out_free(conn->net, out);
 		out = next;
@@ -334,11 +334,11 @@ static void cut(struct weir_conn *conn, struct weir_out *tail)
 /* Copies all of buf to the end of the output, or nothing: -ENOBUFS. */
 static int append(struct weir_conn *conn, const char *buf, size_t size)
 {
-	struct weir_out *tail = conn->out_tail;
+	struct weir_piece *tail = conn->out_tail;
 	uint32_t tail_size = tail ? tail->size : 0;
 
 	for (size_t done = 0; done < size;) {
-		struct weir_out *out = chunk_for(conn, 1);
+		struct weir_piece *out = chunk_for(conn, 1);
 		size_t n;
 
 		if (weir_unlikely(!out)) {
@@ -362,7 +362,7 @@ static int append(struct weir_conn *conn, const char *buf, size_t size)
 int weir_conn_write_ref(struct weir_conn *conn, const void *data, size_t size,
 			void (*release)(void *arg), void *arg)
 {
-	struct weir_out *out;
+	struct weir_piece *out;
 	int r = write_check(conn);
 
 	if (r < 0)
@@ -460,7 +460,7 @@ int weir_conn_write_try(struct weir_conn *conn, const void *buf, size_t size)
 
 char *weir_conn_reserve(struct weir_conn *conn, size_t size)
 {
-	struct weir_out *out;
+	struct weir_piece *out;
 
 	if (write_check(conn) < 0 || size > WEIR_CONN_RESERVE_MAX)
 		return NULL;
@@ -474,7 +474,7 @@ char *weir_conn_reserve(struct weir_conn *conn, size_t size)
 
 void weir_conn_commit(struct weir_conn *conn, size_t used)
 {
-	struct weir_out *out = conn->out_tail;
+	struct weir_piece *out = conn->out_tail;
 
 	weir_assert(out && !out->is_ref && used <= CHUNK_BYTES - out->size);
 	out->size += (uint32_t)used;

@@ -114,7 +114,6 @@ static unsigned reap(struct weir_ring *ring)
 		weir__slots_complete(ring, user_data, res, flags);
 	}
 	ring->cqes += count;
-	weir__self->completions += count;
 	return count;
 }
 
@@ -150,6 +149,7 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 	weir__bufs_publish(&ring->bufs);
 	if (wait || sq_pending(ring) || needs_enter(ring))
 		r = enter(ring, wait, IORING_ENTER_GETEVENTS, wait_until_ns);
+	weir__worker_awake(driver->worker);
 	if (r < 0)
 		return r;
 	count_overflow(ring);

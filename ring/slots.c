@@ -272,7 +272,7 @@ void weir__slots_complete(struct weir_ring *ring, uint64_t user_data, int res, u
 		ring->stale++;
 		return;
 	}
-	weir__self->active_bits |= UINT64_C(1) << (index & 63);
+	weir__worker_completed(weir__self, index);
 	if (weir_likely(slot->pending == PENDING_FINAL && !is_cancel &&
 			!(flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF))))
 		retire(ring, slot, res, flags);
