@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * micro_future.c - what a promise costs, on a worker without a kernel: to await a
+ * result that is there, to wake who waits for one, a link of a chain, a part of a join.
+ */
+#include <stdlib.h>
+
+#include "core/ensure.h"
+#include "core/weir_coro.h"
+#include "core/worker.h"
+#include "futures/weir_future.h"
+#include "tests/bench/micro.h"
+#include "tests/support/fake_driver.h"
+
+#define BATCH 256u
+#define ROUNDS 8000u
+#define LINKS 1000u
+#define PARTS 1000000u
+
+struct pair {
+	struct weir_promise promise;
+	struct weir_future *future;
+};
+
+static micro_report_fn report;
+
+static void make(struct pair *pairs, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		weir_assert(weir_promise_create(&pairs[i].promise, &pairs[i].future) == 0);
+}
+
+static void await_ready(void)
+{
+	static struct pair pairs[BATCH];
+	double made = 0, awaited = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		double begin = micro_now_ns(), middle;
+		ssize_t sum = 0;
+
+		make(pairs, BATCH);
+		for (unsigned i = 0; i < BATCH; i++)
+			weir_promise_resolve(&pairs[i].promise, 1);
+		middle = micro_now_ns();
+		for (unsigned i = 0; i < BATCH; i++)
+			sum += weir_await(pairs[i].future, WEIR_NEVER, NULL);
+		weir_assert(sum == BATCH);
+		awaited += micro_now_ns() - middle;
+		made += middle - begin;
+	}
+	report("promise: create + resolve", made / ROUNDS / BATCH, 0);
+	report("await: ready future", awaited / ROUNDS / BATCH, 3);
+}
+
+static struct pair pings[BATCH], pongs[BATCH];
+
+static int pong(void *arg)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		weir_await(pings[i].future, WEIR_NEVER, NULL);
+		weir_promise_resolve(&pongs[i].promise, 1);
+	}
+	return 0;
+}
+
+/* Two coroutines resolve each other's futures, made before: each hop is a resolve and an await. */
+static void resolve_to_awaiter(void)
+{
+	double spent = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct weir_coro *coro;
+		double begin;
+
+		make(pings, BATCH);
+		make(pongs, BATCH);
+		weir_assert(weir_coro_spawn(NULL, pong, NULL, &coro) == 0);
+		weir_yield();
+		begin = micro_now_ns();
+		for (unsigned i = 0; i < BATCH; i++) {
+			weir_promise_resolve(&pings[i].promise, 1);
+			weir_await(pongs[i].future, WEIR_NEVER, NULL);
+		}
+		spent += micro_now_ns() - begin;
+		weir_coro_join(coro, WEIR_NEVER, NULL);
+	}
+	report("resolve: to awaiter running", spent / ROUNDS / BATCH / 2, 25);
+}
+
+static struct weir_promise duty;
+
+static int server(void *arg)
+{
+	while (duty.future_) {
+		weir_promise_resolve(&duty, 1);
+		weir_yield();
+	}
+	return 0;
+}
+
+/* Made, awaited, resolved by another coroutine, back: a promise and two switches. */
+static void promise_two_switches(void)
+{
+	unsigned count = ROUNDS * BATCH;
+	struct weir_future *future;
+	struct weir_coro *coro;
+	double begin;
+
+	weir_assert(weir_promise_create(&duty, &future) == 0);
+	weir_assert(weir_coro_spawn(NULL, server, NULL, &coro) == 0);
+	weir_await(future, WEIR_NEVER, NULL);
+	begin = micro_now_ns();
+	for (unsigned i = 0; i < count; i++) {
+		weir_assert(weir_promise_create(&duty, &future) == 0);
+		weir_await(future, WEIR_NEVER, NULL);
+	}
+	report("promise: create, await, resolve", (micro_now_ns() - begin) / count, 60);
+	weir_coro_join(coro, WEIR_NEVER, NULL);
+}
+
+static ssize_t step(struct weir_result *result, void *arg)
+{
+	return result->res + 1;
+}
+
+static void then_link(const char *name, ssize_t res)
+{
+	double run = 0, made = 0;
+
+	for (unsigned round = 0; round < ROUNDS / 4; round++) {
+		struct pair pair;
+		struct weir_future *future;
+		double begin = micro_now_ns(), middle;
+
+		make(&pair, 1);
+		future = pair.future;
+		for (unsigned i = 0; i < LINKS; i++)
+			future = weir_then(future, step, NULL);
+		middle = micro_now_ns();
+		weir_promise_resolve(&pair.promise, res);
+		weir_assert(weir_await(future, WEIR_NEVER, NULL) == (res < 0 ? res : LINKS));
+		run += micro_now_ns() - middle;
+		made += middle - begin;
+	}
+	if (res >= 0)
+		report("then: create", made / (ROUNDS / 4) / LINKS, 0);
+	report(name, run / (ROUNDS / 4) / LINKS, 15);
+}
+
+static void all_1m(void)
+{
+	struct pair *pairs = calloc(PARTS, sizeof(*pairs));
+	struct weir_future **parts = calloc(PARTS, sizeof(*parts)), *future;
+	double spent = 0;
+
+	weir_assert(pairs && parts);
+	weir_futures_set_max(PARTS + 1);
+	for (unsigned round = 0; round < 3; round++) {
+		double begin = micro_now_ns();
+
+		make(pairs, PARTS);
+		for (unsigned i = 0; i < PARTS; i++)
+			parts[i] = pairs[i].future;
+		future = weir_all(parts, PARTS);
+		for (unsigned i = 0; i < PARTS; i++)
+			weir_promise_resolve(&pairs[i].promise, 1);
+		weir_assert(weir_await(future, WEIR_NEVER, NULL) == 0);
+		spent = micro_now_ns() - begin;
+		if (round == 0)
+			report("all: 1 M futures, fresh memory", spent / PARTS, 0);
+	}
+	report("all: 1 M futures", spent / PARTS, 40);
+	free(pairs);
+	free(parts);
+}
+
+static int body(void *arg)
+{
+	await_ready();
+	resolve_to_awaiter();
+	promise_two_switches();
+	then_link("then: link, resolve to run", 0);
+	then_link("then: link, rejection passes", -EIO);
+	all_1m();
+	return 0;
+}
+
+int micro_future(micro_report_fn report_fn)
+{
+	static struct fake_driver fake;
+	static struct weir_worker worker;
+	const struct weir_worker_opts opts = { .index = 0 };
+	const struct weir_coro_opts coro_opts = { .name = "bench", .detached = true };
+	int r;
+
+	report = report_fn;
+	fake_driver_init(&fake);
+	r = weir__worker_init(&worker, &fake.driver, &opts);
+	if (r < 0)
+		return r;
+	r = weir_coro_spawn(&coro_opts, body, NULL, NULL);
+	if (r == 0)
+		r = weir__worker_loop(&worker);
+	weir__worker_fini(&worker);
+	fake_driver_fini(&fake);
+	return r;
+}

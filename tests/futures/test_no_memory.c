@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_no_memory.c - the same work again and again, with the first, second, third ...
+ * allocation failing, until it needs no more: every refusal is a result, nothing is
+ * leaked, and what was started has ended.
+ */
+#include "on_worker.h"
+
+#define PAIRS 2000	/* several chunks of the slabs */
+
+static struct {
+	unsigned left;		/* allocations that succeed; 0: the next one fails */
+	bool armed;
+	bool failed;
+	size_t bytes;		/* that were not freed */
+} memory;
+
+static void *limited_alloc(void *arg, size_t size, size_t align)
+{
+	void *ptr;
+
+	(void)arg;
+	if (memory.armed && memory.left-- == 0) {
+		memory.failed = true;
+		return NULL;
+	}
+	ptr = aligned_alloc(align, (size + align - 1) / align * align);
+	if (ptr)
+		memory.bytes += size;
+	return ptr;
+}
+
+static void limited_free(void *arg, void *ptr, size_t size)
+{
+	(void)arg;
+	memory.bytes -= size;
+	free(ptr);
+}
+
+static unsigned values_given, values_dropped;
+
+static void drop(void *value)
+{
+	(void)value;
+	values_dropped++;
+}
+
+static ssize_t step(struct weir_result *result, void *arg)
+{
+	(void)arg;
+	return result->res;
+}
+
+static bool is_defined(ssize_t res)
+{
+	return res >= 0 || res == -ENOMEM || res == -ECANCELED;
+}
+
+static int number;
+
+/* A pair, its future with a link and a deadline on it. */
+static bool make(struct weir_promise *promise, struct weir_future **ret_part)
+{
+	struct weir_future *future;
+	int r = weir_promise_create(promise, &future);
+
+	if (r) {
+		assert_int_equal(r, -ENOMEM);
+		return false;
+	}
+	*ret_part = weir_timeout(weir_then(future, step, NULL), weir_in(WEIR_S));
+	return true;
+}
+
+static void work(void)
+{
+	static struct weir_promise promises[PAIRS];
+	static struct weir_future *parts[PAIRS];
+	static const enum weir_how hows[] = { WEIR_ALL, WEIR_ANY };
+	struct weir_future *joins[2], *future;
+	unsigned count = 0;
+
+	memory.armed = true;
+	while (count < PAIRS && make(&promises[count], &parts[count]))
+		count++;
+	for (unsigned i = 0; i < 2; i++)
+		joins[i] = weir_join(hows[i], parts + i * count / 2, count / 2, NULL);
+	if (count % 2)
+		weir_future_drop(parts[count - 1]);
+	future = weir_finally(weir_all_settled(joins, 2, NULL), step, NULL);
+	memory.armed = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		values_given++;
+		if (weir_promise_resolve_value(&promises[i], 1, &number, drop) < 0)
+			values_dropped++;	/* still ours */
+	}
+	assert_true(is_defined(weir_await(future, WEIR_NEVER, NULL)));
+	turns(4);
+	assert_int_equal(values_given, values_dropped);
+}
+
+static void run_until_nothing_fails(void **state)
+{
+	const struct weir_allocator limited = { .alloc = limited_alloc, .free = limited_free };
+	void *body = *state;
+	unsigned n = 0;
+
+	assert_int_equal(weir_set_allocator(&limited), 0);
+	do {
+		memory.left = n++;
+		memory.failed = false;
+		values_given = 0;
+		values_dropped = 0;
+		on_worker_run(&body);
+		assert_int_equal(memory.bytes, 0);
+	} while (memory.failed);
+	assert_true(n > 8);
+	assert_int_equal(weir_set_allocator(NULL), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		{
+			.name = "each_allocation_may_fail_and_nothing_is_lost",
+			.test_func = run_until_nothing_fails,
+			.initial_state = (void *)(uintptr_t)work,
+		},
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
