@@ -22,6 +22,11 @@ PUBLIC = HEAD + """#define WEIR_API __attribute__((visibility("default")))
 
 /* Answers. */
 WEIR_API int weir_answer(void);
+
+/* Its bound is a constant. */
+#define WEIR_BOUND 1
+
+WEIR_API int weir_bounded(void);
 """
 GOOD = {
     "core/weir_core.h": PUBLIC,
@@ -107,7 +112,8 @@ def library(root, source):
 
 
 def check_exports():
-    answer, other = "int weir_answer(void) { return 1; }\n", "int other(void) { return 1; }\n"
+    answer = "int weir_answer(void) { return 1; }\nint weir_bounded(void) { return 1; }\n"
+    other = "int other(void) { return 1; }\n"
     for source, extra, expected in (
             (answer, {}, ""),
             (answer + other, {}, "exports other, which no public header declares"),

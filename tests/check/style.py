@@ -69,21 +69,26 @@ def check_first_lines(path, text):
         yield f"{path}:1: no SPDX line"
     elif path.endswith((".c", ".h")):
         rest = text.split("\n", 1)[1]
-        if not rest.startswith("/*\n * "):
+        if not rest.startswith(("/*\n * ", "/* ")):
             yield f"{path}:2: no comment that gives the reason why the file exists"
     if text and not text.endswith("\n"):
         yield f"{path}: no newline at the end"
 
 
 def check_prototypes(path, text):
-    """In a public header a paragraph with a WEIR_API begins with its comment."""
-    line = 1
+    """In a public header a paragraph with a WEIR_API begins with its comment.
+
+    Or the paragraph before it is a comment and the constants that belong to it.
+    """
+    line, documented = 1, False
     for paragraph in re.split(r"\n(?=\n)", text):
         code = tree.without_comments(paragraph)
         at = re.search(r"^[^#\n]*\bWEIR_API\b", code, re.M)
-        if at and "*/" not in paragraph[:at.start()]:
+        if at and not documented and "*/" not in paragraph[:at.start()]:
             number = line + paragraph.count("\n", 0, at.end())
             yield f"{path}:{number}: an exported function without its documentation"
+        constants = re.fullmatch(r"(\s*#\s*define .*)+\s*", code)
+        documented = bool(constants) and paragraph.strip().startswith("/*")
         line += paragraph.count("\n") + 1
 
 
