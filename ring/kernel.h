@@ -18,6 +18,7 @@
 #include <liburing.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 
 #include "core/weir_core.h"
@@ -50,6 +51,8 @@ struct weir_kernel_ops {
 	int (*socket)(struct weir_kernel *kernel, int domain, int type, int protocol);
 	int (*bind)(struct weir_kernel *kernel, int fd, const struct sockaddr *addr, socklen_t size);
 	int (*listen)(struct weir_kernel *kernel, int fd, int backlog);
+	int (*connect)(struct weir_kernel *kernel, int fd, const struct sockaddr *addr,
+		       socklen_t size);
 	int (*setsockopt)(struct weir_kernel *kernel, int fd, int level, int name, const void *value,
 			  socklen_t size);
 	int (*getsockopt)(struct weir_kernel *kernel, int fd, int level, int name, void *value,
@@ -67,6 +70,13 @@ struct weir_kernel_ops {
 	/* The attempt before the ring: with RWF_NOWAIT it never blocks, -EAGAIN sends the caller on. */
 	ssize_t (*preadv2)(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,
 			   int64_t offset, int flags);
+	ssize_t (*pwritev2)(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,
+			    int64_t offset, int flags);
+
+	/* About an open file, from what is known without asking a disk or a server. */
+	int (*statx)(struct weir_kernel *kernel, int fd, unsigned mask, struct statx *ret_stat);
+	int (*fstatfs)(struct weir_kernel *kernel, int fd, struct statfs *ret_fs);
+	int (*ftruncate)(struct weir_kernel *kernel, int fd, int64_t size);
 };
 
 struct weir_kernel {

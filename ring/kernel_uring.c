@@ -15,6 +15,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ring/syscall.h"
+
+#ifdef WEIR__HAS_JUMP_RETURN
+/* Weak: a program that brings its own keeps it. */
+__asm__(".pushsection .text\n"
+	".weak __x86_return_thunk\n"
+	".hidden __x86_return_thunk\n"
+	".type __x86_return_thunk, @function\n"
+	".p2align 4\n"
+	"__x86_return_thunk:\n"
+	"	pop %rcx\n"
+	"	jmp *%rcx\n"
+	".size __x86_return_thunk, .-__x86_return_thunk\n"
+	".popsection");
+#endif
+
 static inline int result(long r)
 {
 	return r < 0 ? -errno : (int)r;
@@ -121,6 +137,13 @@ static int uring_listen(struct weir_kernel *kernel, int fd, int backlog)
 	return result(listen(fd, backlog));
 }
 
+static int uring_connect(struct weir_kernel *kernel, int fd, const struct sockaddr *addr,
+			 socklen_t size)
+{
+	(void)kernel;
+	return result(connect(fd, addr, size));
+}
+
 static int uring_setsockopt(struct weir_kernel *kernel, int fd, int level, int name,
 			    const void *value, socklen_t size)
 {
@@ -181,13 +204,41 @@ static ssize_t uring_write(struct weir_kernel *kernel, int fd, const void *data,
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t uring_preadv2(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,
-			     int64_t offset, int flags)
+WEIR__JUMP_RETURN static ssize_t uring_preadv2(struct weir_kernel *kernel, int fd,
+					       const struct iovec *iov, int count, int64_t offset,
+					       int flags)
 {
-	ssize_t n = preadv2(fd, iov, count, offset, flags);
+	const long args[6] = { fd, (long)iov, count, offset, 0, flags };
 
 	(void)kernel;
-	return n < 0 ? -errno : n;
+	return weir__syscall(__NR_preadv2, args);
+}
+
+static ssize_t uring_pwritev2(struct weir_kernel *kernel, int fd, const struct iovec *iov,
+			      int count, int64_t offset, int flags)
+{
+	const long args[6] = { fd, (long)iov, count, offset, 0, flags };
+
+	(void)kernel;
+	return weir__syscall(__NR_pwritev2, args);
+}
+
+static int uring_statx(struct weir_kernel *kernel, int fd, unsigned mask, struct statx *ret_stat)
+{
+	(void)kernel;
+	return result(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, ret_stat));
+}
+
+static int uring_fstatfs(struct weir_kernel *kernel, int fd, struct statfs *ret_fs)
+{
+	(void)kernel;
+	return result(fstatfs(fd, ret_fs));
+}
+
+static int uring_ftruncate(struct weir_kernel *kernel, int fd, int64_t size)
+{
+	(void)kernel;
+	return result(ftruncate(fd, size));
 }
 
 static const struct weir_kernel_ops uring_ops = {
@@ -204,6 +255,7 @@ static const struct weir_kernel_ops uring_ops = {
 	.socket = uring_socket,
 	.bind = uring_bind,
 	.listen = uring_listen,
+	.connect = uring_connect,
 	.setsockopt = uring_setsockopt,
 	.getsockopt = uring_getsockopt,
 	.getsockname = uring_getsockname,
@@ -214,6 +266,10 @@ static const struct weir_kernel_ops uring_ops = {
 	.eventfd = uring_eventfd,
 	.write = uring_write,
 	.preadv2 = uring_preadv2,
+	.pwritev2 = uring_pwritev2,
+	.statx = uring_statx,
+	.fstatfs = uring_fstatfs,
+	.ftruncate = uring_ftruncate,
 };
 
 struct weir_kernel *weir__kernel_uring(void)

@@ -83,6 +83,7 @@ struct weir_ring {
 	unsigned cancels_wanted;	/* slots with cancel_wanted */
 
 	struct weir_bufs bufs;
+	struct weir_files *files;	/* files.h; NULL until used */
 	enum weir_verdict verdict;	/* of the last waiting call that ended */
 
 	unsigned enter_flags;		/* REGISTERED_RING, NO_IOWAIT, ABS_TIMER as the kernel allows */
