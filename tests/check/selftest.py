@@ -27,6 +27,13 @@ WEIR_API int weir_answer(void);
 #define WEIR_BOUND 1
 
 WEIR_API int weir_bounded(void);
+
+/* What it counted. */
+struct weir_counts {
+	int count;
+};
+
+WEIR_API void weir_counts(struct weir_counts *ret_counts);
 """
 GOOD = {
     "core/weir_core.h": PUBLIC,
@@ -63,6 +70,8 @@ BAD = [
     (style, "core/stdio.h", "", "name of a header of libc"),
     (style, "tests/core/test_a.c", "void f(void) { usleep (1); }\n", "does not sleep"),
     (style, "core/weir_a.h", "/* A. */\n\nWEIR_API int weir_a(void);\n", "without its doc"),
+    (style, "core/weir_a.h", "/* A. */\nstruct a {\n\tint b;\n};\n\nWEIR_API int c(void);\n",
+     "without its doc"),
     (headers, "core/weir_a.h", "_Atomic int a;\n", "-std=c++11 refuses it"),
     (headers, "core/weir_a.h", "struct s { struct { int a, a; }; };\n", "-std=c11 refuses it"),
     (headers, "core/weir_a.h", "size_t f(void);\n", "refuses it"),
@@ -112,7 +121,8 @@ def library(root, source):
 
 
 def check_exports():
-    answer = "int weir_answer(void) { return 1; }\nint weir_bounded(void) { return 1; }\n"
+    answer = "int weir_answer(void) { return 1; }\nint weir_bounded(void) { return 1; }\n" \
+             "void weir_counts(void) { }\n"
     other = "int other(void) { return 1; }\n"
     for source, extra, expected in (
             (answer, {}, ""),

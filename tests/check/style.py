@@ -75,20 +75,29 @@ def check_first_lines(path, text):
         yield f"{path}: no newline at the end"
 
 
+def speaks_for(paragraph, code):
+    """What a documented paragraph, if it has only this, documents in the one after it."""
+    if not paragraph.strip().startswith("/*"):
+        return None
+    if re.fullmatch(r"(\s*#\s*define .*)+\s*", code):
+        return r"\w"
+    struct = re.fullmatch(r"\s*struct (\w+) {.*};\s*", code, re.S)
+    return rf"\b{struct.group(1)}\b" if struct else None
+
+
 def check_prototypes(path, text):
     """In a public header a paragraph with a WEIR_API begins with its comment.
 
-    Or the paragraph before it is a comment and the constants that belong to it.
+    Or the paragraph before it is a comment and the constants, or the struct, it is about.
     """
-    line, documented = 1, False
+    line, about = 1, None
     for paragraph in re.split(r"\n(?=\n)", text):
         code = tree.without_comments(paragraph)
         at = re.search(r"^[^#\n]*\bWEIR_API\b", code, re.M)
-        if at and not documented and "*/" not in paragraph[:at.start()]:
+        if at and "*/" not in paragraph[:at.start()] and not (about and re.search(about, code)):
             number = line + paragraph.count("\n", 0, at.end())
             yield f"{path}:{number}: an exported function without its documentation"
-        constants = re.fullmatch(r"(\s*#\s*define .*)+\s*", code)
-        documented = bool(constants) and paragraph.strip().startswith("/*")
+        about = speaks_for(paragraph, code)
         line += paragraph.count("\n") + 1
 
 
