@@ -18,7 +18,8 @@ import layers
 import style
 
 HEAD = "/* SPDX-License-Identifier: MIT */\n/*\n * x - an example.\n */\n"
-PUBLIC = HEAD + """#define WEIR_API __attribute__((visibility("default")))
+PUBLIC = HEAD + """#pragma once
+#define WEIR_API __attribute__((visibility("default")))
 
 /* Answers. */
 WEIR_API int weir_answer(void);
