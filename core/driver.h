@@ -18,10 +18,10 @@ struct weir_driver_ops {
 
 	/*
 	 * One system call at most: hand over what is queued, wait until something
-	 * happens or wait_until_ns (0: do not wait; WEIR_NEVER: no limit), then run
-	 * what completed. Completions ready tasks on the driver's worker. May return
-	 * early. Returns how many completions ran, or -errno for a driver that
-	 * cannot go on.
+	 * happens or wait_until_ns (0: do not wait; WEIR_NEVER: no limit), then call
+	 * weir__worker_awake(), then run what completed. Completions ready tasks on the
+	 * driver's worker. May return early. Returns how many completions ran, or -errno
+	 * for a driver that cannot go on.
 	 */
 	int (*turn)(struct weir_driver *driver, int64_t wait_until_ns);
 

@@ -34,6 +34,16 @@ WEIR_API void weir_stop(void);
 /* Whether draining has started. False outside a worker. */
 WEIR_API bool weir_is_draining(void);
 
+struct weir_runtime;
+
+/*
+ * Keeps the memory of runtime until the matching drop, so that a thread that is no worker can
+ * post to it and be refused (-ESHUTDOWN) once weir_run() has returned. Keeps nothing
+ * running. The first keep is to be called on a worker, or by who has kept already. Any thread.
+ */
+WEIR_API void weir_runtime_keep(struct weir_runtime *runtime);
+WEIR_API void weir_runtime_drop(struct weir_runtime *runtime);
+
 /*
  * How many workers a runtime has by default: the CPUs of the process's affinity mask, at
  * most the cgroup's CPU quota rounded up, at least 1. Any thread.
