@@ -24,15 +24,7 @@
 #define CHUNK_SIZE (64u << 10) /* at least; larger when fewer than CHUNK_OBJECTS fit */
 #define CHUNK_OBJECTS 8
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SLAB_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_ASAN 1
-#endif
-#endif
-
-#ifdef SLAB_ASAN
+#ifdef WEIR__SLAB_ASAN
 #include <sanitizer/asan_interface.h>
 #define poison(ptr, size) __asan_poison_memory_region(ptr, size)
 #define unpoison(ptr, size) __asan_unpoison_memory_region(ptr, size)

@@ -189,6 +189,29 @@ static void the_object_put_last_is_got_first(void **state)
 	weir__slab_fini(&slab);
 }
 
+static void getting_and_putting_inline_keeps_the_same_counts(void **state)
+{
+	struct weir_slab slab;
+	void *a, *b;
+
+	(void)state;
+	assert_int_equal(weir__slab_init(&slab, 8, 2), 0);
+	assert_non_null(a = weir__slab_get_hot(&slab));
+	assert_non_null(b = weir__slab_get_hot(&slab));
+	assert_null(weir__slab_get_hot(&slab));
+	assert_int_equal(slab.refused, 1);
+	weir__slab_put_hot(&slab, a);
+	assert_int_equal(slab.in_use, 1);
+	assert_ptr_equal(weir__slab_get_hot(&slab), a);
+	assert_int_equal(slab.in_use, 2);
+	assert_int_equal(slab.high, 2);
+	weir__slab_put_hot(&slab, a);
+	weir__slab_put_hot(&slab, b);
+	assert_ptr_equal(weir__slab_get(&slab), b);
+	weir__slab_put(&slab, b);
+	weir__slab_fini(&slab);
+}
+
 static void the_bound_refuses_and_a_put_makes_room(void **state)
 {
 	void *objects[5];
@@ -389,6 +412,7 @@ int main(void)
 		alloc_test(a_size_near_the_end_of_the_address_space_is_refused),
 		alloc_test(objects_are_on_cache_lines_and_apart),
 		alloc_test(the_object_put_last_is_got_first),
+		alloc_test(getting_and_putting_inline_keeps_the_same_counts),
 		alloc_test(the_bound_refuses_and_a_put_makes_room),
 		alloc_test(no_memory_for_a_chunk_is_refused_and_tried_again),
 #ifndef WEIR_DEBUG
