@@ -47,18 +47,10 @@ static int try_setup(struct weir_ring *ring, uint32_t flags)
 	return 0;
 }
 
-int weir__ring_setup(struct weir_ring *ring)
+/* Takes back the flags that were given up only because another had to go. Oldest first. */
+static uint32_t retry_dropped(struct weir_ring *ring, uint32_t flags)
 {
-	uint32_t flags = WANTED_FLAGS;
-	int r = try_setup(ring, flags);
-
-	for (size_t i = 0; r == -EINVAL && i < LADDER_STEPS; i++) {
-		flags &= ~ladder[i];
-		r = try_setup(ring, flags);
-	}
-	if (r < 0)
-		return r;
-	for (size_t i = 0; flags != WANTED_FLAGS && i < LADDER_STEPS; i++) {
+	for (size_t i = LADDER_STEPS; i-- > 0;) {
 		struct io_uring held = ring->uring;
 
 		if (flags & ladder[i])
@@ -70,6 +62,23 @@ int weir__ring_setup(struct weir_ring *ring)
 		flags |= ladder[i];
 		ring->kernel->ops->ring_teardown(ring->kernel, &held);
 	}
+	return flags;
+}
+
+int weir__ring_setup(struct weir_ring *ring)
+{
+	uint32_t flags = WANTED_FLAGS;
+	int r = try_setup(ring, flags);
+
+	for (size_t i = 0; r == -EINVAL && i < LADDER_STEPS; i++) {
+		flags &= ~ladder[i];
+		r = try_setup(ring, flags);
+	}
+	if (r < 0)
+		return r;
+	/* Twice: TASKRUN_FLAG may need DEFER_TASKRUN, which comes after it. */
+	for (int pass = 0; flags != WANTED_FLAGS && pass < 2; pass++)
+		flags = retry_dropped(ring, flags);
 	ring->refused_flags = WANTED_FLAGS & ~flags;
 	return 0;
 }

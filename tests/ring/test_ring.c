@@ -263,12 +263,6 @@ static int picky_setup(struct weir_kernel *kernel, unsigned entries, struct io_u
 	return real->ops->ring_setup(real, entries, uring, params);
 }
 
-static int nop_done_count(void *arg)
-{
-	(void)arg;
-	return read_what_a_pipe_has(NULL);
-}
-
 static void a_refused_set_up_flag_is_dropped_recorded_and_the_ring_works(void **state)
 {
 	static const uint32_t flags[] = { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
@@ -276,6 +270,7 @@ static void a_refused_set_up_flag_is_dropped_recorded_and_the_ring_works(void **
 					  IORING_SETUP_CQSIZE };
 	struct weir_kernel_ops ops = *weir__kernel_uring()->ops;
 	struct weir_kernel picky = { .ops = &ops };
+	struct ring_fixture fixture = ring_fixture_defaults();
 
 	(void)state;
 	ops.ring_setup = picky_setup;
@@ -294,7 +289,8 @@ static void a_refused_set_up_flag_is_dropped_recorded_and_the_ring_works(void **
 		weir__ring_destroy(ring);
 	}
 	refused = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
-	assert_int_equal(on_ring_of(&picky, nop_done_count, NULL), 0);
+	fixture.ring.kernel = &picky;
+	assert_int_equal(on_ring_with(&fixture, read_what_a_pipe_has, NULL), 0);
 }
 
 static int refusing_setup(struct weir_kernel *kernel, unsigned entries, struct io_uring *uring,

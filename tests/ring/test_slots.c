@@ -167,7 +167,6 @@ static void a_completion_for_a_slot_that_never_was_is_ignored(void **state)
 	(void)state;
 	script_post(s, UINT64_C(1) << 32 | 0x123456, 0, 0);
 	script_post(s, UINT64_MAX, 0, 0);
-	s->sq_flags = IORING_SQ_TASKRUN;
 	script_turn(s);
 	script_turn(s);
 	assert_int_equal(s->ring->stale, 2);
@@ -189,7 +188,6 @@ static void every_result_of_a_multishot_is_delivered_and_the_last_frees_its_slot
 	script_answer(s, 0, 10, IORING_CQE_F_MORE);
 	script_answer(s, 0, 11, IORING_CQE_F_MORE);
 	script_answer(s, 0, -ENOBUFS, 0);
-	s->sq_flags = IORING_SQ_TASKRUN;
 	script_turn(s);
 	assert_int_equal(c.more, 2);
 	assert_int_equal(c.done, 1);
@@ -216,7 +214,6 @@ static void a_zero_copy_send_is_over_with_its_notification_and_not_before(void *
 		script_turn(s);
 		script_answer(s, 0, results[i], IORING_CQE_F_MORE);
 		script_turn(s);
-		s->sq_flags = IORING_SQ_TASKRUN;
 		script_turn(s);
 		assert_int_equal(c.done + c.more, 0);
 		script_answer(s, 0, 0, IORING_CQE_F_NOTIF);
@@ -240,7 +237,6 @@ static void a_cancelled_zero_copy_send_waits_for_all_three(void **state)
 	weir__op_go(s->ring, &c.op, sqe, WEIR_TRANSIENT);
 	weir_op_cancel(&c.op);
 	script_turn(s);
-	s->sq_flags = IORING_SQ_TASKRUN;
 	script_answer(s, 0, 50, IORING_CQE_F_MORE);
 	script_answer(s, 1, -ENOENT, 0);
 	script_turn(s);
@@ -258,9 +254,7 @@ static void answer_all(struct script *s, unsigned from)
 {
 	for (unsigned i = from; i < s->taken_count; i++)
 		script_answer(s, i, 0, 0);
-	s->sq_flags = IORING_SQ_TASKRUN;
 	script_turn(s);
-	s->sq_flags = 0;
 }
 
 static void at_the_depth_submissions_are_refused_and_lend_nothing(void **state)
@@ -433,7 +427,6 @@ static void a_cancelled_coroutine_stays_until_its_op_has_retired(void **state)
 	script_turn(s);
 	assert_int_equal(s->taken_count, 2);
 	script_answer(s, 1, 0, 0);
-	s->sq_flags = IORING_SQ_TASKRUN;
 	script_turn(s);
 	script_turn(s);
 	assert_int_equal(s->worker.live, 1);
@@ -483,7 +476,6 @@ static void a_deadline_cancels_the_op_and_a_result_that_came_all_the_same_counts
 		assert_int_equal(timed.res, 1);
 		script_answer(s, 0, results[i], 0);
 		script_answer(s, 1, 0, 0);
-		s->sq_flags = IORING_SQ_TASKRUN;
 		script_turn(s);
 		script_turn(s);
 		assert_int_equal(timed.res, expected[i]);

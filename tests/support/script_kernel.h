@@ -88,6 +88,7 @@ static int script_enter(struct weir_kernel *kernel, struct io_uring *uring, unsi
 		if (!s->posted_count && wait)
 			s->now += WEIR_MS;
 		s->posted_count = 0;
+		s->sq_flags = 0;
 	}
 	return (int)n;
 }
@@ -194,6 +195,7 @@ static inline void script_turn(struct script *s)
 static inline void script_post(struct script *s, uint64_t user_data, int res, uint32_t flags)
 {
 	weir_assert(s->posted_count < SCRIPT_CQ);
+	s->sq_flags |= IORING_SQ_TASKRUN;	/* as a deferring ring says: enter to see it */
 	s->posted[s->posted_count++] =
 		(struct io_uring_cqe){ .user_data = user_data, .res = res, .flags = flags };
 }
