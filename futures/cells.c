@@ -29,8 +29,8 @@ static int futures_create(struct weir_worker *worker)
 	if (!futures)
 		return -ENOMEM;
 	futures->count_max = COUNT_MAX_DEFAULT;
-	weir_assert(weir__slab_init(&futures->small, FUTURE_SMALL, SIZE_MAX) == 0);
-	weir_assert(weir__slab_init(&futures->large, FUTURE_LARGE, SIZE_MAX) == 0);
+	weir_assert(weir__slab_init(&futures->small, FUTURE_SIZE, SIZE_MAX) == 0);
+	weir_assert(weir__slab_init(&futures->large, FUTURE_SIZE_LARGE, SIZE_MAX) == 0);
 	futures->exit.run = futures_exit;
 	weir__worker_at_exit(worker, &futures->exit);
 	worker->futures = futures;
@@ -50,59 +50,43 @@ int weir__futures_self(struct weir_futures **ret_futures)
 	return 0;
 }
 
-static int refuse(struct weir_futures *futures, int error)
+static int refuse(struct weir_worker *worker, struct weir_futures *futures, int error)
 {
 	futures->refused++;
-	weir__metric_add(&weir__self->metrics, WEIR__M_FUTURES_REFUSED, 1);
+	weir__metric_add(&worker->metrics, WEIR__M_FUTURES_REFUSED, 1);
 	return error;
 }
 
-static void count_set(struct weir_worker *worker, struct weir_futures *futures, size_t count)
+static void soften(struct weir_futures *futures)
 {
-	futures->count = count;
-	weir__metric_set(&worker->metrics, WEIR__M_FUTURES, count);
-	if (weir_unlikely(count > futures->count_high)) {
-		futures->count_high = count;
-		weir__metric_set(&worker->metrics, WEIR__M_FUTURES_HIGH, count);
-	}
+	futures->count_soft = futures->count_high < futures->count_max ? futures->count_high :
+									  futures->count_max;
 }
 
-int weir__future_create(const struct weir_future_kind *kind, const char *origin,
-			struct weir_future **ret_future)
+int weir__future_create_slow(const struct weir_future_kind *kind, const char *origin,
+			     struct weir_future **ret_future)
 {
+	struct weir_worker *worker = weir__self;
 	struct weir_futures *futures;
 	struct weir_future *future;
 	int r;
 
 	if ((r = weir__futures_self(&futures)))
 		return r;
-	if (weir_unlikely(futures->count >= futures->count_max))
-		return refuse(futures, -ENOBUFS);
+	if (weir__futures_count(futures) >= futures->count_max)
+		return refuse(worker, futures, -ENOBUFS);
 	future = weir__slab_get(kind->is_large ? &futures->large : &futures->small);
-	if (weir_unlikely(!future))
-		return refuse(futures, -ENOMEM);
-	count_set(weir__self, futures, futures->count + 1);
-
-	future->kind = kind;
-	future->value = NULL;
-	future->taps = NULL;
-	future->home = weir__self;
-	future->origin = origin;
-	future->state = FUTURE_PENDING;
-	future->use = FUTURE_HELD;
-	future->flags = 0;
-	future->refs = 2;
+	if (!future)
+		return refuse(worker, futures, -ENOMEM);
+	if (weir__futures_count(futures) > futures->count_high) {
+		futures->count_high = weir__futures_count(futures);
+		weir__metric_set(&worker->metrics, WEIR__M_FUTURES_HIGH, futures->count_high);
+		soften(futures);
+	}
+	weir__futures_note(worker);
+	weir__future_init(future, worker, kind, origin);
 	*ret_future = future;
 	return 0;
-}
-
-void weir__future_free(struct weir_future *future)
-{
-	struct weir_worker *worker = future->home;
-	struct weir_futures *futures = worker->futures;
-
-	count_set(worker, futures, futures->count - 1);
-	weir__slab_put(future->kind->is_large ? &futures->large : &futures->small, future);
 }
 
 int weir_futures_set_max(unsigned count)
@@ -115,6 +99,7 @@ int weir_futures_set_max(unsigned count)
 	if ((r = weir__futures_self(&futures)))
 		return r;
 	futures->count_max = count;
+	soften(futures);
 	return 0;
 }
 
@@ -129,7 +114,7 @@ int weir_futures_info(struct weir_futures_info *ret_info)
 	futures = worker->futures;
 	if (!futures)
 		return 0;
-	ret_info->count = futures->count;
+	ret_info->count = weir__futures_count(futures);
 	ret_info->count_high = futures->count_high;
 	ret_info->count_max = futures->count_max;
 	ret_info->refused = futures->refused;

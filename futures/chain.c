@@ -16,7 +16,7 @@ struct link {
 	struct weir_future *source;	/* a number too; NULL once taken */
 };
 
-static_assert(sizeof(struct link) <= FUTURE_SMALL, "a small future");
+static_assert(sizeof(struct link) <= FUTURE_SIZE, "a small future");
 
 static struct link *link_of(const struct weir_future *future)
 {
@@ -31,7 +31,7 @@ static struct weir_future *link_source(const struct weir_future *future)
 static void link_input(struct weir_future *future, struct weir_future *part)
 {
 	(void)part;
-	weir_task_ready(&future->task);
+	weir__ready(future->home, &future->task);
 }
 
 static const struct weir_future_kind then_kind = { .source = link_source, .input = link_input };
@@ -58,7 +58,7 @@ static void source_set(struct weir_future *future, struct weir_future **place,
 {
 	*place = source;
 	if (weir__future_is_number(source))
-		weir_task_ready(&future->task);
+		weir__ready(future->home, &future->task);
 	else
 		weir__future_consume(future, source);
 }
@@ -249,7 +249,7 @@ struct limit {
 	struct weir_future *source;
 };
 
-static_assert(sizeof(struct limit) <= FUTURE_LARGE, "a large future");
+static_assert(sizeof(struct limit) <= FUTURE_SIZE_LARGE, "a large future");
 
 static struct limit *limit_of(const struct weir_future *future)
 {

@@ -20,7 +20,7 @@ struct join {
 	unsigned settled;		/* parts that have; until then ranks */
 };
 
-static_assert(sizeof(struct join) <= FUTURE_SMALL, "a small future");
+static_assert(sizeof(struct join) <= FUTURE_SIZE, "a small future");
 
 static struct join *join_of(const struct weir_future *future)
 {
@@ -35,7 +35,7 @@ static struct weir_future *join_source(const struct weir_future *future)
 
 static struct weir_future *join_cancel(struct weir_future *future)
 {
-	weir_task_ready(&future->task);
+	weir__ready(future->home, &future->task);
 	return NULL;
 }
 
@@ -106,7 +106,7 @@ static void join_count(struct join *join, struct weir_result *result, uint32_t i
 			join_note(join, result, origin);
 			is_kept = true;
 			future->flags |= FUTURE_DECIDED;
-			weir_task_ready(&future->task);
+			weir__ready(future->home, &future->task);
 		} else if (how == WEIR_ANY) {
 			join_note(join, result, origin);
 		}
@@ -114,7 +114,7 @@ static void join_count(struct join *join, struct weir_result *result, uint32_t i
 	if (!join->results && !is_kept)
 		weir__value_drop(result->value, result->drop);
 	if (--join->pending == 0)
-		weir_task_ready(&future->task);
+		weir__ready(future->home, &future->task);
 }
 
 /* part stays linked; its memory goes with the join. */
@@ -123,7 +123,7 @@ static void join_input(struct weir_future *future, struct weir_future *part)
 	struct weir_result result = {
 		.res = part->res,
 		.value = part->value,
-		.drop = part->drop,
+		.drop = part->value ? part->drop : NULL,
 	};
 
 	join_count(join_of(future), &result, part->index, part->origin);
@@ -210,7 +210,7 @@ static struct weir_future *join_at(enum weir_how how, struct weir_future *const 
 		join_add(join, parts[i], i, &link);
 	*link = NULL;
 	if (--join->pending == 0)
-		weir_task_ready(&future->task);
+		weir__ready(future->home, &future->task);
 	return future;
 }
 

@@ -27,8 +27,9 @@ int weir__future_check(const struct weir_future *future)
 
 static void tap_link(struct weir_future *future, struct weir_tap *tap)
 {
-	struct weir_tap *last = future->taps;
+	struct weir_tap *last = future->flags & FUTURE_OBSERVED ? future->taps : NULL;
 
+	future->flags |= FUTURE_OBSERVED;
 	if (last) {
 		tap->next_ = last->next_;
 		last->next_ = tap;
@@ -105,6 +106,11 @@ static void deliver(struct weir_future *future)
 	}
 }
 
+static bool has_taps(const struct weir_future *future)
+{
+	return (future->flags & FUTURE_OBSERVED) && future->taps;
+}
+
 void weir__future_settle(struct weir_future *future, ssize_t res, void *value,
 			 void (*drop)(void *value))
 {
@@ -116,8 +122,9 @@ void weir__future_settle(struct weir_future *future, ssize_t res, void *value,
 	}
 	future->res = res;
 	future->value = value;
-	future->drop = drop;
-	if (weir_unlikely(future->taps)) {
+	if (value)
+		future->drop = drop;
+	if (weir_unlikely(has_taps(future))) {
 		future->state = FUTURE_TAPPED;
 		taps_ready(future);
 		return;
@@ -131,7 +138,7 @@ void weir__future_take(struct weir_future *future, struct weir_result *ret_resul
 	weir_assert(future->state == FUTURE_READY);
 	ret_result->res = future->res;
 	ret_result->value = future->value;
-	ret_result->drop = future->drop;
+	ret_result->drop = future->value ? future->drop : NULL;
 	ret_result->rank = 0;
 	ret_result->next_ = NULL;
 	if (ret_origin && future->res < 0)
@@ -227,7 +234,6 @@ int weir_future_tap(struct weir_future *future, struct weir_tap *tap, weir_tap_f
 		return 0;
 	}
 	tap_link(future, tap);
-	future->flags |= FUTURE_OBSERVED;
 	if (future->state != FUTURE_PENDING) {
 		future->state = FUTURE_TAPPED;
 		weir_task_ready(&tap->task_);
@@ -283,45 +289,64 @@ static void await_end(struct await *await, int reason)
 	await->wait.reason = reason;
 }
 
-static __attribute__((noinline)) ssize_t await_slow(struct weir_future *future, int64_t deadline_ns,
-						    void **ret_value)
+static ssize_t await_pending(struct weir_future *future, struct weir_coro *coro,
+			     int64_t deadline_ns, void **ret_value)
 {
-	struct await await;
+	struct await await = { .wait = { .coro = coro }, .future = future };
 	ssize_t res;
-	int r;
 
-	if (weir__future_is_number(future)) {
-		if (ret_value && weir__future_number(future) >= 0)
-			*ret_value = NULL;
-		return weir__future_number(future);
-	}
-	if ((r = weir__future_check(future)))
-		return r;
-	r = weir__wait_check(deadline_ns);
-	if (r == -EDEADLK) {
-		weir_future_cancel(future);
-		weir_future_drop(future);
-		return r;
-	}
-	weir__wait_init(&await.wait);
-	await.future = future;
 	future->use = FUTURE_AWAITED;
 	future->waiter = &await.wait;
-	if (r)
-		await_end(&await, r);
+	if (weir_unlikely(deadline_ns <= future->home->now_ns))
+		await_end(&await, weir__wait_check(deadline_ns));
 	else
 		weir__wait_park(&await.wait, "await", await_ask, deadline_ns);
 	res = await_take(future, ret_value);
 	return res == -ECANCELED && await.wait.reason ? await.wait.reason : res;
 }
 
+static __attribute__((noinline)) ssize_t await_slow(struct weir_future *future, int64_t deadline_ns,
+						    void **ret_value)
+{
+	struct weir_coro *coro;
+	int r = weir__future_check(future);
+
+	if (weir_unlikely(r))
+		return r;
+	if (weir__future_is_number(future)) {
+		if (ret_value && weir__future_number(future) >= 0)
+			*ret_value = NULL;
+		return weir__future_number(future);
+	}
+	if (future->state == FUTURE_READY)
+		return await_take(future, ret_value);
+	coro = future->home->coros.current;
+	if (weir_likely(coro != NULL))
+		return await_pending(future, coro, deadline_ns, ret_value);
+	weir_future_cancel(future);
+	weir_future_drop(future);
+	return -EDEADLK;
+}
+
+/* READY, HELD, small, its producer gone: nothing but a result, compared as one word. */
+static inline bool is_plain(const struct weir_future *future)
+{
+	return future->state == FUTURE_READY && future->use == FUTURE_HELD &&
+	       future->flags == 0 && future->refs == 1;
+}
+
 ssize_t weir_await(struct weir_future *future, int64_t deadline_ns, void **ret_value)
 {
-	if (weir_likely(future && !weir__future_is_number(future) &&
-			future->state == FUTURE_READY && future->use == FUTURE_HELD &&
-			future->home == weir__self))
-		return await_take(future, ret_value);
-	return await_slow(future, deadline_ns, ret_value);
+	ssize_t res;
+
+	if (weir_unlikely(!future || weir__future_is_number(future) || !is_plain(future) ||
+			  future->value || future->home != weir__self))
+		return await_slow(future, deadline_ns, ret_value);
+	res = future->res;
+	if (ret_value && res >= 0)
+		*ret_value = NULL;
+	weir__future_free(future);
+	return res;
 }
 
 /* --- cycles --- */

@@ -33,11 +33,13 @@ enum { FUTURE_HELD, FUTURE_AWAITED, FUTURE_INPUT, FUTURE_DROPPED };	/* use */
 enum {
 	FUTURE_CANCELLED = 1,	/* its end was asked for */
 	FUTURE_ABANDONED = 2,	/* settled by a cancel; its promise is still out */
-	FUTURE_OBSERVED = 4,	/* a tap has seen or will see it */
+	FUTURE_OBSERVED = 4,	/* a tap has seen or will see it: taps is set */
 	FUTURE_FOLLOWING = 8,	/* a step or promise that waits for another future's result */
 	FUTURE_DECIDED = 16,	/* a join whose result is known; a timeout that has fired */
+	FUTURE_HOOKED = 16,	/* a promise that is told of a cancel */
 	FUTURE_STARVED = 32,	/* stands in for a combinator for which there was no memory */
 	FUTURE_BLOCKER = 64,	/* a part of such a one */
+	FUTURE_LARGE = 128,	/* of the slab of large ones */
 };
 
 struct weir_future;
@@ -59,14 +61,13 @@ struct weir_future_kind {
 	void (*input)(struct weir_future *future, struct weir_future *part);
 };
 
+/* Creating, settling and awaiting a plain one touches the first cache line only. */
 struct weir_future {
-	struct weir_task task;		/* of a composed one: takes what its inputs gave */
 	union {
 		struct {		/* READY; while PENDING the kind's own, value is then dropped
 					 * if the future is starved */
 			ssize_t res;
 			void *value;
-			void (*drop)(void *value);
 		};
 		struct {		/* PENDING and STARVED */
 			size_t ends;	/* that must still come */
@@ -77,20 +78,23 @@ struct weir_future {
 		struct weir_wait *waiter;	/* AWAITED */
 		struct weir_future *parent;	/* INPUT */
 	};
-	const struct weir_future_kind *kind;
 	struct weir_future *sibling;	/* the join's next part */
-	struct weir_tap *taps;		/* ring: the last one, whose next is the first */
+	const struct weir_future_kind *kind;
 	struct weir_worker *home;
 	const char *origin;		/* where it was made; once rejected: where that was */
-	uint32_t index;			/* in its join */
 	uint8_t state, use, flags;
 	uint8_t refs;			/* producer and holder */
+	uint32_t index;			/* in its join */
+
+	void (*drop)(void *value);	/* not set without a value */
+	struct weir_task task;		/* of a composed one: takes what its inputs gave */
+	struct weir_tap *taps;		/* OBSERVED: a ring, the last one, whose next is the first */
 };
 
 /* A worker's futures. */
 struct weir_futures {
 	struct weir_slab small, large;
-	size_t count;
+	size_t count_soft;		/* the lower of the next two: below it a count means nothing */
 	size_t count_high;
 	size_t count_max;
 	uint64_t refused;
@@ -100,20 +104,70 @@ struct weir_futures {
 	struct weir_worker_exit exit;
 };
 
-#define FUTURE_SMALL 128
-#define FUTURE_LARGE 256
+#define FUTURE_SIZE 128
+#define FUTURE_SIZE_LARGE 256
 
 /* --- cells.c: memory --- */
 
 /* This worker's futures, made on first use. Returns 0, -EDEADLK outside a worker, -ENOMEM. */
 int weir__futures_self(struct weir_futures **ret_futures);
 
-/* A future with both references, HELD and PENDING. Returns 0, -ENOBUFS, -ENOMEM, -EDEADLK. */
-int weir__future_create(const struct weir_future_kind *kind, const char *origin,
-			struct weir_future **ret_future);
+/* What weir__future_create() does when the count reaches its bound or a new high. */
+int weir__future_create_slow(const struct weir_future_kind *kind, const char *origin,
+			     struct weir_future **ret_future);
 
-/* Producer or holder is done with it. */
-void weir__future_free(struct weir_future *future);
+static inline size_t weir__futures_count(const struct weir_futures *futures)
+{
+	return futures->small.in_use + futures->large.in_use;
+}
+
+static inline void weir__futures_note(struct weir_worker *worker)
+{
+	weir__metric_set(&worker->metrics, WEIR__M_FUTURES, weir__futures_count(worker->futures));
+}
+
+static inline void weir__future_init(struct weir_future *future, struct weir_worker *home,
+				     const struct weir_future_kind *kind, const char *origin)
+{
+	future->value = NULL;
+	future->kind = kind;
+	future->home = home;
+	future->state = FUTURE_PENDING;
+	future->use = FUTURE_HELD;
+	future->flags = kind->is_large ? FUTURE_LARGE : 0;
+	future->refs = 2;
+	future->origin = origin;
+}
+
+/* A future with both references, HELD and PENDING. Returns 0, -ENOBUFS, -ENOMEM, -EDEADLK. */
+static inline int weir__future_create(const struct weir_future_kind *kind, const char *origin,
+				      struct weir_future **ret_future)
+{
+	struct weir_worker *worker = weir__self;
+	struct weir_futures *futures = worker ? worker->futures : NULL;
+	struct weir_future *future;
+
+	if (weir_unlikely(!futures || weir__futures_count(futures) >= futures->count_soft))
+		return weir__future_create_slow(kind, origin, ret_future);
+	future = weir__slab_get_hot(kind->is_large ? &futures->large : &futures->small);
+	if (weir_unlikely(!future))
+		return weir__future_create_slow(kind, origin, ret_future);
+	weir__futures_note(worker);
+	weir__future_init(future, worker, kind, origin);
+	*ret_future = future;
+	return 0;
+}
+
+/* Producer and holder are done with it. */
+static inline void weir__future_free(struct weir_future *future)
+{
+	struct weir_worker *worker = future->home;
+	struct weir_futures *futures = worker->futures;
+
+	weir__slab_put_hot(future->flags & FUTURE_LARGE ? &futures->large : &futures->small,
+			   future);
+	weir__futures_note(worker);
+}
 
 static inline void weir__future_unref(struct weir_future *future)
 {

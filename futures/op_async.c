@@ -7,19 +7,21 @@
  * is settled by done(), which the ring calls when the op has retired, so a cancelled
  * future ends when the kernel has let go of the buffer and not before.
  */
+#include "futures/op_async.h"
+
 #include "futures/future.h"
-#include "futures/weir_op_async.h"
 
 struct lift {
 	struct weir_future future;
 	struct weir_op op;
 	struct weir_slot_wait slot_wait;
 	weir_op_start_fn start;
+	weir__op_ended_fn ended;
 	struct weir_op_args args;
 	bool is_parked;		/* in the queue for a slot */
 };
 
-static_assert(sizeof(struct lift) <= FUTURE_LARGE, "a large future");
+static_assert(sizeof(struct lift) <= FUTURE_SIZE_LARGE, "a large future");
 
 static struct lift *lift_of(const struct weir_future *future)
 {
@@ -34,6 +36,8 @@ static struct weir_future *lift_source(const struct weir_future *future)
 
 static void lift_end(struct lift *lift, ssize_t res)
 {
+	if (lift->ended)
+		lift->ended(&lift->args);
 	weir__future_settle(&lift->future, res, NULL, NULL);
 	weir__future_unref(&lift->future);
 }
@@ -78,18 +82,22 @@ static void lift_run(struct weir_slot_wait *slot_wait)
 		lift_end(lift, r);
 }
 
-struct weir_future *weir_op_async(weir_op_start_fn start, const struct weir_op_args *args,
-				  const char *name)
+struct weir_future *weir__op_async(weir_op_start_fn start, weir__op_ended_fn ended,
+				   const struct weir_op_args *args, const char *name)
 {
 	struct weir_future *future;
 	struct lift *lift;
 	int r = weir__future_create(&lift_kind, name, &future);
 
-	if (weir_unlikely(r))
+	if (weir_unlikely(r)) {
+		if (ended)
+			ended(args);
 		return weir_future_of(r);
+	}
 	lift = lift_of(future);
 	weir_op_init(&lift->op, lift_done, name);
 	lift->start = start;
+	lift->ended = ended;
 	lift->args = *args;
 	lift->is_parked = false;
 	r = start(&lift->op, &lift->args);
@@ -100,4 +108,10 @@ struct weir_future *weir_op_async(weir_op_start_fn start, const struct weir_op_a
 		lift_end(lift, r);
 	}
 	return future;
+}
+
+struct weir_future *weir_op_async(weir_op_start_fn start, const struct weir_op_args *args,
+				  const char *name)
+{
+	return weir__op_async(start, NULL, args, name);
 }

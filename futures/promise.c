@@ -24,8 +24,8 @@ struct far_pledge {
 	void (*drop)(void *value);
 };
 
-static_assert(sizeof(struct pledge) <= FUTURE_SMALL, "a small future");
-static_assert(sizeof(struct far_pledge) <= FUTURE_LARGE, "a large future");
+static_assert(sizeof(struct pledge) <= FUTURE_SIZE, "a small future");
+static_assert(sizeof(struct far_pledge) <= FUTURE_SIZE_LARGE, "a large future");
 
 static struct pledge *pledge_of(const struct weir_future *future)
 {
@@ -43,7 +43,7 @@ static struct weir_future *pledge_cancel(struct weir_future *future)
 
 	if (future->flags & FUTURE_FOLLOWING)
 		return pledge->source;
-	if (pledge->cancel) {
+	if (future->flags & FUTURE_HOOKED) {
 		pledge->cancel(pledge->arg);
 		return NULL;
 	}
@@ -55,7 +55,7 @@ static struct weir_future *pledge_cancel(struct weir_future *future)
 static void pledge_input(struct weir_future *future, struct weir_future *part)
 {
 	(void)part;
-	weir_task_ready(&future->task);
+	weir__ready(future->home, &future->task);
 }
 
 static const struct weir_future_kind pledge_kind = {
@@ -79,7 +79,6 @@ static int create(const struct weir_future_kind *kind, struct weir_promise *prom
 
 	if (weir_unlikely(r))
 		return r;
-	pledge_of(future)->cancel = NULL;
 	promise->future_ = future;
 	*ret_future = future;
 	return 0;
@@ -211,8 +210,10 @@ int weir_promise_on_cancel(struct weir_promise *promise, void (*cancel)(void *ar
 	if (!future)
 		return -EALREADY;
 	weir_precond(future->home == weir__self, -EPROTO);
+	weir_precond(cancel, -EINVAL);
 	if (future->flags & FUTURE_CANCELLED)
 		return -ECANCELED;
+	future->flags |= FUTURE_HOOKED;
 	pledge_of(future)->cancel = cancel;
 	pledge_of(future)->arg = arg;
 	return 0;
