@@ -45,7 +45,12 @@ struct weir_histogram;
 	X(FUTURES_HIGH, GAUGE, "weir_futures_high", "The most of them at once.")                  \
 	X(FUTURES_REFUSED, COUNTER, "weir_futures_refused", "Futures refused: max or no memory.") \
 	X(UNOBSERVED, COUNTER, "weir_rejections_unobserved", "Rejections nobody looked at.")      \
-	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")
+	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")  \
+	X(FILES_OPEN, GAUGE, "weir_files_open", "Files and directories that are open.")           \
+	X(FILES_HOT, COUNTER, "weir_files_hot", "Reads and writes of files without the ring.")    \
+	X(COMMIT_APPENDS, COUNTER, "weir_commit_appends", "Appends that became durable.")         \
+	X(COMMIT_GROUPS, COUNTER, "weir_commit_groups", "Writes that made them durable.")         \
+	X(COMMIT_PARKED, COUNTER, "weir_commit_parked", "Appends that waited for a place in one.")
 
 enum weir__metric {
 #define X(id, kind, name, help) WEIR__M_##id,

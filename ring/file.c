@@ -15,7 +15,7 @@
 
 #include "core/weir_coro.h"
 #include "ring/files.h"
-#include "ring/syscall.h"
+#include "ring/jump_return.h"
 
 #define HOT_BATCH 64		/* power of two */
 #define MISSES_MAX 4
@@ -39,8 +39,10 @@ static void find_media(struct weir_file *file)
 /* Counts a read or write that did not wait. file may be gone after it. */
 static inline void count_hot(struct weir_file *file)
 {
-	if (weir_unlikely(!(++file->files->hot & (HOT_BATCH - 1))))
+	if (weir_unlikely(!(++file->files->hot & (HOT_BATCH - 1)))) {
+		weir__metric_add(&weir__self->metrics, WEIR__M_FILES_HOT, HOT_BATCH);
 		weir_yield();
+	}
 }
 
 static inline ssize_t try_read(struct weir_file *file, const struct iovec *iov, unsigned count,

@@ -165,6 +165,7 @@ static int create(struct weir_dir *dir, const char *path, struct open_how *how,
 	};
 	weir__list_push(&files->open, &object->file.node);
 	files->open_count++;
+	weir__metric_set(&weir__self->metrics, WEIR__M_FILES_OPEN, files->open_count);
 	*ret = object;
 	return 0;
 }
@@ -188,6 +189,7 @@ int weir_file_open(struct weir_dir *dir, const char *path, const struct weir_ope
 	if (r < 0)
 		return r;
 	if (how.flags & O_DIRECT) {
+		object->file.direct = true;
 		object->file.media = WEIR_MEDIA_NONE;
 		register_direct(object->file.files, &object->file);
 	}
@@ -256,6 +258,7 @@ static int destroy(struct weir_file *file)
 	weir__node_remove(&file->node);
 	r = close_one(file->ring, file->fd, -1);
 	files->open_count--;
+	weir__metric_set(&weir__self->metrics, WEIR__M_FILES_OPEN, files->open_count);
 	weir__slab_put(&files->slab, file);
 	return r;
 }

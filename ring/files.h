@@ -6,7 +6,7 @@
 #define WEIR_RING_FILES_H
 
 #include "core/alloc.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/worker.h"
 #include "ring/ring.h"
 #include "ring/weir_file.h"
@@ -28,6 +28,7 @@ struct weir_file {
 	uint8_t media;
 	uint8_t misses;		/* reads tried inline in vain since the last hit; capped */
 	uint8_t skip;		/* reads that go to the ring before the next try */
+	bool direct;		/* O_DIRECT */
 	bool closing;
 	bool failed;		/* a sync failed */
 	struct weir_wait *closer;
