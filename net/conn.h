@@ -8,7 +8,7 @@
 
 #include "core/alloc.h"
 #include "core/queue.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/weir_task.h"
 #include "core/worker.h"
 #include "net/weir_conn.h"
@@ -104,6 +104,23 @@ struct weir_conn {
 	void *user;
 	void (*gone)(void *user);
 };
+
+/*
+ * Connections this core can have: below the armed slots, which listeners need too, and below
+ * the direct descriptors, which files need too. An accept that finds no direct descriptor free has
+ * lost its connection, so it must not come to that.
+ */
+#define WEIR_NET_SPARE 64
+
+static inline unsigned weir__net_conns_max(const struct weir_net *net)
+{
+	const struct weir_ring *ring = net->ring;
+	unsigned max = ring->limit[WEIR_ARMED];
+
+	if (ring->has_direct && ring->opts.direct_max < max)
+		max = ring->opts.direct_max;
+	return max > 2 * WEIR_NET_SPARE ? max - WEIR_NET_SPARE : max - max / 2;
+}
 
 /* This core's home of connections, made when first asked for. Returns 0 or -ENOMEM. */
 int weir__net_self(struct weir_net **ret_net);

@@ -64,6 +64,8 @@ struct weir_kernel_ops {
 	int (*shutdown)(struct weir_kernel *kernel, int fd, int how);
 	int (*close)(struct weir_kernel *kernel, int fd);
 	int (*unlink)(struct weir_kernel *kernel, const char *path);
+	/* 1 when path is a socket, 0 when it is something else. */
+	int (*is_socket)(struct weir_kernel *kernel, const char *path);
 	int (*eventfd)(struct weir_kernel *kernel);
 	ssize_t (*write)(struct weir_kernel *kernel, int fd, const void *data, size_t size);
 

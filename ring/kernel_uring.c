@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ring/syscall.h"
+#include "ring/jump_return.h"
 
 #ifdef WEIR__HAS_JUMP_RETURN
 /* Weak: a program that brings its own keeps it. */
@@ -190,6 +190,14 @@ static int uring_unlink(struct weir_kernel *kernel, const char *path)
 	return result(unlink(path));
 }
 
+static int uring_is_socket(struct weir_kernel *kernel, const char *path)
+{
+	struct stat st;
+
+	(void)kernel;
+	return lstat(path, &st) ? -errno : S_ISSOCK(st.st_mode);
+}
+
 static int uring_eventfd(struct weir_kernel *kernel)
 {
 	(void)kernel;
@@ -263,6 +271,7 @@ static const struct weir_kernel_ops uring_ops = {
 	.shutdown = uring_shutdown,
 	.close = uring_close,
 	.unlink = uring_unlink,
+	.is_socket = uring_is_socket,
 	.eventfd = uring_eventfd,
 	.write = uring_write,
 	.preadv2 = uring_preadv2,
