@@ -15,7 +15,7 @@
  * has then seen each message, and nobody knows the caller's stack any more.
  */
 #include "core/coro.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/worker.h"
 
 struct call {

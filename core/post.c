@@ -3,7 +3,7 @@
  * post.c - posting: the calling worker's lanes for workers, the inbox for every thread.
  */
 #include "core/runtime.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/worker.h"
 
 int weir_core(void)

@@ -8,7 +8,7 @@
 
 #include "core/alloc.h"
 #include "core/coro.h"
-#include "core/threads.h"
+#include "core/threads_posix.h"
 #include "core/watchdog.h"
 #include "core/weir_coro.h"
 

@@ -23,7 +23,7 @@
 
 #include "core/alloc.h"
 #include "core/queue.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/worker.h"
 #include "futures/weir_future.h"
 

@@ -23,7 +23,7 @@
 
 #include "core/driver.h"
 #include "core/queue.h"
-#include "core/wait.h"
+#include "core/waiting.h"
 #include "core/weir_task.h"
 #include "ring/bufs.h"
 #include "ring/kernel.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * threads.c - see threads.h. The eventfd that ends the calling thread's wait is written by
+ * threads.c - see threads_posix.h. The eventfd that ends the calling thread's wait is written by
  * each signal and by each worker thread as it ends.
  */
-#include "core/threads.h"
+#include "core/threads_posix.h"
 
 #include <sched.h>
 #include <stdio.h>

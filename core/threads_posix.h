@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * threads.h - workers as POSIX threads: pinned, named, with the signals blocked; the calling
+ * threads_posix.h - workers as POSIX threads: pinned, named, with the signals blocked; the calling
  * thread waits for the signals meanwhile.
  */
 #ifndef WEIR_CORE_THREADS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * syscall.h - system calls whose return costs nothing.
+ * jump_return.h - system calls whose return costs nothing.
  *
  * Virtual machines and some mitigations leave the processor without the return addresses
  * it had remembered before a system call, so the first `ret` after one is mispredicted: 70 ns
