@@ -180,7 +180,7 @@ int weir_promise_resolve_any(struct weir_promise *promise, ssize_t res, void *va
 		return weir_promise_resolve_value(promise, res, value, drop);
 	if (res < 0 && value)
 		return -EINVAL;
-	if (future->kind != &far_pledge_kind)
+	if (future->kind != &far_pledge_kind || !future->home->runtime)
 		return -EPROTO;
 	far = weir_container_of(future, struct far_pledge, pledge.future);
 	far->res = res;
