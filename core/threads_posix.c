@@ -79,8 +79,10 @@ static int start(void *arg, unsigned index, void (*body)(void *ctx, unsigned ind
 	if (!birth)
 		return -ENOMEM;
 	*birth = (struct birth){ threads, index };
-	threads->body = body;
-	threads->ctx = ctx;
+	if (!threads->started) {	/* the next ones are told the same, and it is read already */
+		threads->body = body;
+		threads->ctx = ctx;
+	}
 	weir__signals_worker_mask(&mask);
 	__atomic_add_fetch(&threads->alive, 1, __ATOMIC_RELAXED);
 	pthread_sigmask(SIG_SETMASK, &mask, &before);
