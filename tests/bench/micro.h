@@ -18,7 +18,9 @@ static inline double micro_now_ns(void)
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
-/* Timers and histograms. Returns 0 or -ENOMEM. */
-int micro_timer(micro_report_fn report);
+/* Each runs its part and returns 0 or -errno. */
+int micro_coro(micro_report_fn report);
+int micro_future(micro_report_fn report);
+int micro_timer(micro_report_fn report);	/* and histograms */
 
 #endif
