@@ -226,7 +226,7 @@ static void wait_for_users(struct weir_file *file)
 	weir__wait_park(&wait, "close", NULL, WEIR_NEVER);
 }
 
-/* Closes fd, or slot of the ring's table when fd is -1. The descriptor is gone, whatever it returns. */
+/* Closes fd, or when it is -1 slot of the ring's table. It is gone, whatever this returns. */
 static int close_one(struct weir_ring *ring, int fd, int slot)
 {
 	struct weir_op_wait w;
@@ -274,7 +274,7 @@ int weir_file_close(struct weir_file *file)
 	if (file->closing)
 		return -EBUSY;
 	file->closing = true;
-	file->media = WEIR_MEDIA_NONE;	/* no attempts before the ring: they do not look at closing */
+	file->media = WEIR_MEDIA_NONE;	/* attempts before the ring do not look at closing */
 	weir_coro_shield();
 	wait_for_users(file);
 	r = destroy(file);

@@ -39,9 +39,9 @@ struct weir_commit;
 
 /* Zero means the default for every member. */
 struct weir_commit_opts {
-	size_t group_size;	/* bytes of one group, and of the largest append; default 256 KiB. The
-				 * log takes twice as much memory. For a direct file a multiple of
-				 * its alignment. */
+	size_t group_size;	/* bytes of one group, and of the largest append; default 256 KiB.
+				 * The log takes twice as much memory. For a direct file a multiple
+				 * of its alignment. */
 	unsigned group_count;	/* appends in one group; default 1024 */
 };
 
@@ -49,8 +49,8 @@ struct weir_commit_opts {
  * A log that appends to file from byte offset on; -1: from its end. file is lent until
  * weir_commit_destroy(): open for writing, not with O_APPEND, written by nobody else. On a
  * direct file every append's size, and offset, must be a multiple of weir_stat's offset_align.
- * Returns 0, -EINVAL (an option or offset), -EDEADLK outside a coroutine, -ENOMEM, or why file cannot
- * be asked for its size.
+ * Returns 0, -EINVAL (an option or offset), -EDEADLK outside a coroutine, -ENOMEM, or why file
+ * cannot be asked for its size.
  */
 WEIR_API int weir_commit_create(struct weir_file *file, int64_t offset,
 				const struct weir_commit_opts *opts, struct weir_commit **ret_log);
@@ -63,8 +63,8 @@ WEIR_API int weir_commit_create(struct weir_file *file, int64_t offset,
  * the append has its place it is waited for, and its outcome returned: never in doubt.
  *
  * Returns 0; -EMSGSIZE: size is above group_size; -EINVAL: not aligned, on a direct file;
- * -ECANCELED, -ETIMEDOUT, -EDEADLK; -EBADF: log or file is being closed; or the error with which the
- * log has failed (-EIO, -ENOSPC ...): nothing of this append is acknowledged.
+ * -ECANCELED, -ETIMEDOUT, -EDEADLK; -EBADF: log or file is being closed; or the error with which
+ * the log has failed (-EIO, -ENOSPC ...): nothing of this append is acknowledged.
  */
 WEIR_API int weir_commit_append(struct weir_commit *log, const void *data, size_t size,
 				int64_t *ret_offset);

@@ -53,10 +53,11 @@ struct weir_open_opts {
 /*
  * Opens path. dir NULL: as open(2) does. Else path is below dir and stays there: `..`, an
  * absolute path or a symbolic link that would leave it is -EXDEV (openat2(2),
- * RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS). opts may be NULL. *ret_file is the caller's to close. An
- * open that succeeded although its coroutine was cancelled is a success.
+ * RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS). opts may be NULL. *ret_file is the caller's to close.
+ * An open that succeeded although its coroutine was cancelled is a success. A FIFO is opened as
+ * with O_NONBLOCK: not waiting for the other end.
  * Returns 0, -ENOENT, -EACCES, -EISDIR (a directory opened for writing) ..., -EMFILE
- * (raise RLIMIT_NOFILE), -EINVAL for direct where the file system has none (tmpfs: open it without),
+ * (raise RLIMIT_NOFILE), -EINVAL for direct where the file system has none: open it without;
  * -ENOBUFS when WEIR_FILES_MAX files are open on this worker, -ENOMEM.
  */
 WEIR_API int weir_file_open(struct weir_dir *dir, const char *path,
@@ -74,9 +75,9 @@ WEIR_API int weir_file_open(struct weir_dir *dir, const char *path,
 WEIR_API int weir_file_close(struct weir_file *file);
 
 /*
- * Reads up to size bytes from byte offset (-1: the file's own position) into buf. Returns the count, 0
- * at the end of the file; fewer than asked for does not mean the end. For a direct file -EINVAL
- * says that buf, size or offset is not aligned: see weir_file_stat().
+ * Reads up to size bytes from byte offset (-1: the file's own position) into buf. Returns the
+ * count, 0 at the end of the file; fewer than asked for does not mean the end. For a direct file
+ * -EINVAL says that buf, size or offset is not aligned: see weir_file_stat().
  */
 WEIR_API ssize_t weir_file_read(struct weir_file *file, void *buf, size_t size, int64_t offset);
 
@@ -132,7 +133,7 @@ struct weir_stat {
 	uint32_t mode;		/* S_IF* | permissions */
 	uint32_t links;
 	uint32_t uid, gid;
-	uint32_t buf_align;	/* O_DIRECT: of addresses; 0: not possible here or not known (before 6.1) */
+	uint32_t buf_align;	/* O_DIRECT: of addresses; 0: not here, or not known */
 	uint32_t offset_align;	/* O_DIRECT: of offsets and sizes */
 };
 
@@ -145,7 +146,7 @@ WEIR_API int weir_file_stat(struct weir_file *file, struct weir_stat *ret_stat);
 /* fallocate(2): mode is 0 or FALLOC_FL_*. */
 WEIR_API int weir_file_allocate(struct weir_file *file, int mode, int64_t offset, int64_t size);
 
-/* Makes the file size bytes long. Before 6.9 the ring has no such operation: then the core waits. */
+/* Makes the file size bytes long. Before 6.9 the ring has no operation for it: the core waits. */
 WEIR_API int weir_file_truncate(struct weir_file *file, int64_t size);
 
 /*
@@ -211,7 +212,7 @@ struct weir_files_info {
 	size_t pool_used;
 	int pool_error;		/* 0, or why the pool is smaller than WEIR_ALIGNED_POOL: -ENOMEM
 				 * is RLIMIT_MEMLOCK */
-	int direct_error;	/* why the last direct file is not in the ring's table: -ENFILE is full */
+	int direct_error;	/* why a direct file is not in the ring's table: -ENFILE: full */
 	uint64_t hot;		/* reads and writes that did not need the ring */
 	uint64_t cold_reads;	/* reads tried without the ring in vain */
 };
