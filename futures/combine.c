@@ -16,7 +16,7 @@ struct join {
 	struct weir_future future;
 	struct weir_future *parts;	/* that were PENDING when the join was made */
 	struct weir_result *results;
-	unsigned pending;		/* parts that have not ended, and 1 while the join is made */
+	unsigned pending;		/* parts that have not ended; 1 more while it is made */
 	unsigned settled;		/* parts that have; until then ranks */
 };
 

@@ -64,8 +64,8 @@ struct weir_future_kind {
 /* Creating, settling and awaiting a plain one touches the first cache line only. */
 struct weir_future {
 	union {
-		struct {		/* READY; while PENDING the kind's own, value is then dropped
-					 * if the future is starved */
+		struct {		/* READY; while PENDING the kind's own: a value there
+					 * is dropped when the future is starved */
 			ssize_t res;
 			void *value;
 		};
@@ -88,13 +88,13 @@ struct weir_future {
 
 	void (*drop)(void *value);	/* not set without a value */
 	struct weir_task task;		/* of a composed one: takes what its inputs gave */
-	struct weir_tap *taps;		/* OBSERVED: a ring, the last one, whose next is the first */
+	struct weir_tap *taps;		/* OBSERVED: a ring, the last of it */
 };
 
 /* A worker's futures. */
 struct weir_futures {
 	struct weir_slab small, large;
-	size_t count_soft;		/* the lower of the next two: below it a count means nothing */
+	size_t count_soft;		/* the lower of the next two: nothing to do below */
 	size_t count_high;
 	size_t count_max;
 	uint64_t refused;

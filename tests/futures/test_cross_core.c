@@ -247,7 +247,8 @@ static void consume_all(struct flood *flood)
 			continue;
 		}
 		res = weir_await(flood->futures[i], WEIR_NEVER, NULL);
-		must(res == 1 || (res == -EPIPE && i % 7 == 0) || (res == -ECANCELED && i % 5 == 0));
+		must(res == 1 || (res == -EPIPE && i % 7 == 0) ||
+		     (res == -ECANCELED && i % 5 == 0));
 		sum_of += res == 1;
 	}
 }

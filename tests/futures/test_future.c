@@ -444,7 +444,7 @@ static int count_places(const struct weir_unobserved *seen, void *arg)
 
 static void the_table_of_origins_is_bounded_and_counts_the_rest_as_others(void)
 {
-	static char origins[WEIR_UNOBSERVED_MAX + 8][8];
+	static char origins[WEIR_UNOBSERVED_MAX + 8][16];
 	unsigned counts[2] = { 0, 0 };
 
 	for (int i = 0; i < WEIR_UNOBSERVED_MAX + 8; i++) {
