@@ -8,8 +8,8 @@
  * (ring_enter), none per operation. The rest is the control plane: set-up, sockets
  * that are made before they are in a ring, the clock, randomness, threads.
  *
- * Every function returns 0 or a count, or -errno; none sets errno. now() and
- * random() cannot fail. Calls on one ring come from its worker only, except
+ * Every function returns 0 or a count, or -errno; none sets errno. now(),
+ * realtime() and random() cannot fail. Calls on one ring come from its worker only, except
  * ring_setup and ring_teardown (the thread that runs weir_run()) and notify (any thread).
  */
 #ifndef WEIR_RING_KERNEL_H
@@ -42,6 +42,8 @@ struct weir_kernel_ops {
 	int (*notify)(struct weir_kernel *kernel, struct io_uring *uring, uint64_t user_data);
 
 	int64_t (*now)(struct weir_kernel *kernel);
+	/* Nanoseconds since 1970, which may jump: for what is shown to people. */
+	int64_t (*realtime)(struct weir_kernel *kernel);
 	uint64_t (*random)(struct weir_kernel *kernel);
 
 	/* Zeroed memory the kernel will write to (buffer rings): page aligned. NULL: none left. */

