@@ -71,17 +71,19 @@ static void starve(struct weir_conn *conn)
 {
 	conn->in_state = IN_STARVED;
 	conn->starve.run = starve_run;
-	weir__bufs_wait(bufs_of(conn), &conn->starve);
+	weir__bufs_wait(bufs_of(conn), &conn->starve, !held(conn));
 }
 
 void weir__conn_arm(struct weir_conn *conn)
 {
 	struct weir_ring *ring = conn->net->ring;
+	bool low = weir__bufs_are_low(&ring->bufs);
 	struct io_uring_sqe *sqe;
 
 	if (conn->in_state != IN_IDLE || !wants_data(conn))
 		return;
-	if (weir__bufs_are_low(&ring->bufs)) {
+	/* When buffers are low, one at a time, and only for those who hold none. */
+	if (weir_unlikely(low && (held(conn) || weir__bufs_are_out(&ring->bufs)))) {
 		starve(conn);
 		return;
 	}
@@ -90,7 +92,10 @@ void weir__conn_arm(struct weir_conn *conn)
 		starve(conn);
 		return;
 	}
-	io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+	if (weir_likely(!low))
+		io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+	else
+		io_uring_prep_recv(sqe, conn->fd, NULL, 0, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT | conn->sqe_flags;
 	sqe->buf_group = WEIR_BUF_GROUP;
 	weir__op_go(ring, &conn->recv_op, sqe, WEIR_ARMED);

@@ -43,6 +43,7 @@ static void release(struct weir_ring *ring)
 	if (bufs->table)
 		weir__free(bufs->table, bufs->count * sizeof(*bufs->table));
 	memset(bufs, 0, sizeof(*bufs));
+	weir__list_init(&bufs->hungry);
 	weir__list_init(&bufs->starved);
 }
 
@@ -54,6 +55,7 @@ int weir__bufs_init(struct weir_ring *ring, unsigned count, unsigned size)
 
 	weir_assert(!(count & (count - 1)) && count <= 32768);
 	memset(bufs, 0, sizeof(*bufs));
+	weir__list_init(&bufs->hungry);
 	weir__list_init(&bufs->starved);
 	if (!count)
 		return 0;
@@ -82,7 +84,7 @@ void weir__bufs_fini(struct weir_ring *ring)
 
 	if (!bufs->ring)
 		return;
-	weir_assert(!bufs->lent && weir__list_is_empty(&bufs->starved));
+	weir_assert(!bufs->lent && !weir__bufs_are_awaited(bufs));
 	memset(&reg, 0, sizeof(reg));
 	reg.bgid = WEIR_BUF_GROUP;
 	ring->kernel->ops->ring_register(ring->kernel, &ring->uring, IORING_UNREGISTER_PBUF_RING,
@@ -90,25 +92,29 @@ void weir__bufs_fini(struct weir_ring *ring)
 	release(ring);
 }
 
-void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait)
+void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait, bool holds_none)
 {
-	weir__list_push(&bufs->starved, &wait->node);
+	weir__list_push(holds_none ? &bufs->hungry : &bufs->starved, &wait->node);
 	bufs->dry_events++;
+}
+
+/* Runs those of list while at most lent_max buffers are lent. Each once: it may queue itself again. */
+static void feed(struct weir_bufs *bufs, struct weir_node *list, unsigned lent_max)
+{
+	struct weir_node *last = list->prev;
+	struct weir_node *node;
+
+	while (bufs->lent <= lent_max && (node = weir__list_pop(list))) {
+		struct weir_bufs_wait *wait = weir_container_of(node, struct weir_bufs_wait, node);
+
+		wait->run(wait);
+		if (node == last)
+			break;
+	}
 }
 
 void weir__bufs_feed(struct weir_bufs *bufs)
 {
-	struct weir_node *node;
-
-	/* At most what was in the list at first: a waiter may queue itself again. */
-	struct weir_node *last = bufs->starved.prev;
-
-	while (weir__bufs_are_back(bufs) && (node = weir__list_pop(&bufs->starved))) {
-		struct weir_bufs_wait *wait = weir_container_of(node, struct weir_bufs_wait, node);
-		bool end = node == last;
-
-		wait->run(wait);
-		if (end)
-			break;
-	}
+	feed(bufs, &bufs->hungry, bufs->count - 1);
+	feed(bufs, &bufs->starved, bufs->count - bufs->count / 4);
 }

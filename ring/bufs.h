@@ -5,9 +5,11 @@
  *
  *	IN RING --a receive's CQE--> LENT --weir__buf_give()--> IN RING
  *
- * An idle connection holds none. When all but an eighth are lent the ring is dry():
- * receives are disarmed before the kernel finds it empty (which would end everybody's
- * with -ENOBUFS), and whoever starves is told, in order, once a quarter is back.
+ * An idle connection holds none. When all but an eighth are lent, receives of those who hold
+ * some are disarmed, before the kernel finds the ring empty (which would end everybody's with
+ * -ENOBUFS). The last eighth is for those who hold none: they may take one at a time, so
+ * that a few handlers which do not read cannot stop all the others. Those who get nothing wait in
+ * two lines: the hungry, who hold none, go on as soon as a buffer is back; the starved when a quarter is.
  */
 #ifndef WEIR_RING_BUFS_H
 #define WEIR_RING_BUFS_H
@@ -41,7 +43,8 @@ struct weir_bufs {
 	unsigned size;			/* bytes of each */
 	unsigned lent, lent_high;
 	unsigned unpublished;		/* given back, not yet shown to the kernel */
-	struct weir_node starved;	/* struct weir_bufs_wait, FIFO */
+	struct weir_node hungry;	/* struct weir_bufs_wait, FIFO: they hold none */
+	struct weir_node starved;	/* the same: they hold some */
 	uint64_t dry_events;		/* how often a receive ended with -ENOBUFS or was refused */
 };
 
@@ -94,16 +97,21 @@ static inline bool weir__bufs_are_low(const struct weir_bufs *bufs)
 	return bufs->lent >= bufs->count - bufs->count / 8;
 }
 
-/* Whether those who starve may go on: a quarter is back. */
-static inline bool weir__bufs_are_back(const struct weir_bufs *bufs)
+/* Whether the kernel would find none. */
+static inline bool weir__bufs_are_out(const struct weir_bufs *bufs)
 {
-	return bufs->lent <= bufs->count - bufs->count / 4;
+	return bufs->lent == bufs->count;
 }
 
 /* Queues wait until buffers are back. */
-void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait);
+void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait, bool holds_none);
 
 /* Tells those who wait, while there is something for them. Once a turn. */
 void weir__bufs_feed(struct weir_bufs *bufs);
+
+static inline bool weir__bufs_are_awaited(const struct weir_bufs *bufs)
+{
+	return !weir__list_is_empty(&bufs->hungry) || !weir__list_is_empty(&bufs->starved);
+}
 
 #endif

@@ -147,6 +147,8 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 	if (weir_unlikely(ring->cancels_wanted))
 		weir__slots_retry_cancels(ring);
 	weir__bufs_publish(&ring->bufs);
+	if (weir_unlikely(weir__bufs_are_awaited(&ring->bufs)))
+		weir__bufs_feed(&ring->bufs);
 	if (wait || sq_pending(ring) || needs_enter(ring))
 		r = enter(ring, wait, IORING_ENTER_GETEVENTS, wait_until_ns);
 	weir__worker_awake(driver->worker);
@@ -156,8 +158,6 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 	count = reap(ring);
 	if (weir_unlikely(!weir__list_is_empty(&ring->waiters)))
 		weir__slots_feed(ring);
-	if (weir_unlikely(!weir__list_is_empty(&ring->bufs.starved)))
-		weir__bufs_feed(&ring->bufs);
 	publish_metrics(ring);
 	return (int)count;
 }
@@ -306,6 +306,7 @@ int weir__ring_create(const struct weir_ring_opts *opts, struct weir_ring **ret_
 	ring->limit[WEIR_RESERVED] = RESERVED_MAX;
 	ring->slots_size = opts->depth + opts->armed_max + RESERVED_MAX;
 	weir__list_init(&ring->waiters);
+	weir__list_init(&ring->bufs.hungry);
 	weir__list_init(&ring->bufs.starved);
 	ring->slots = weir__calloc(ring->slots_size, sizeof(*ring->slots));
 	r = ring->slots ? weir__ring_setup(ring) : -ENOMEM;
