@@ -73,6 +73,7 @@ struct weir_http_parser {
 	bool in_body;
 	const char *data;		/* a piece of the body */
 	size_t data_size;
+	uint64_t chunks_size;		/* of all chunks that were announced */
 	uint32_t extra;			/* bytes of chunk extensions and trailers */
 };
 
@@ -106,6 +107,7 @@ struct weir_http_conn {
 	int64_t idle_since;
 	uint32_t requests;
 	uint8_t state;
+	bool had_empty_line;		/* before the next request */
 };
 
 /* The constant part of the most frequent answer, made anew each second. */

@@ -69,8 +69,8 @@ static int next_chunk_piece(struct weir_http_req *req)
 			return (int)used;
 		req->in += used;
 	}
-	if (parser->data_size && req->server->opts.body_max >= 0 &&
-	    req->body_seen + parser->data_size > (uint64_t)req->server->opts.body_max)
+	if (req->server->opts.body_max >= 0 &&
+	    parser->chunks_size > (uint64_t)req->server->opts.body_max)
 		return -EMSGSIZE;
 	req->body_done = !parser->data_size && parser->body_done;
 	return 0;

@@ -169,23 +169,22 @@ static bool skip_empty_line(struct weir_http_req *req, enum next *ret_next)
 {
 	if (*req->in != '\r' && *req->in != '\n')
 		return true;
-	if (*req->in == '\r' && ++req->in == req->in_end) {
+	if (*req->in == '\n' || req->hc->had_empty_line)
+		return refuse_line(req, ret_next);
+	if (++req->in == req->in_end) {
 		int r = fill_head(req, weir_now());
 
 		if (r <= 0) {
 			*ret_next = head_ended(req, r);
 			return false;
 		}
-	} else if (*req->in != '\r') {
-		return refuse_line(req, ret_next);
 	}
 	if (*req->in != '\n')
 		return refuse_line(req, ret_next);
 	req->in++;
+	req->hc->had_empty_line = true;
 	*ret_next = NEXT_IDLE;
-	if (req->in == req->in_end)
-		return false;
-	return (*req->in != '\r' && *req->in != '\n') || refuse_line(req, ret_next);
+	return req->in < req->in_end && skip_empty_line(req, ret_next);
 }
 
 static enum next next_head(struct weir_http_req *req)
@@ -233,6 +232,8 @@ static int status_for(const struct weir_http_req *req, int res)
 		return 400;
 	case -EMSGSIZE:
 		return 413;
+	case -EPIPE:
+		return req->body_res == -EPIPE ? 400 : 500;
 	case -ETIMEDOUT:
 		return req->body_res == -ETIMEDOUT ? 408 : 503;
 	case -EAGAIN:
@@ -282,6 +283,7 @@ static enum next handle(struct weir_http_req *req)
 	int r;
 
 	req->hc->requests++;
+	req->hc->had_empty_line = false;
 	weir_metric_add(server->metric_requests, 1);
 	begin_answer(req);
 	if (weir_unlikely(req->body_left > body_max))

@@ -127,6 +127,16 @@ static int on_message_complete(llhttp_t *llhttp)
 	return HPE_PAUSED;
 }
 
+static int on_chunk_header(llhttp_t *llhttp)
+{
+	struct weir_http_parser *parser = parser_of(llhttp);
+
+	if (__builtin_add_overflow(parser->chunks_size, llhttp->content_length,
+				   &parser->chunks_size))
+		parser->chunks_size = UINT64_MAX;
+	return 0;
+}
+
 static int on_body(llhttp_t *llhttp, const char *at, size_t size)
 {
 	struct weir_http_parser *parser = parser_of(llhttp);
@@ -144,6 +154,7 @@ static const llhttp_settings_t settings = {
 	.on_headers_complete = on_headers_complete,
 	.on_chunk_extension_name = on_extra,
 	.on_chunk_extension_value = on_extra,
+	.on_chunk_header = on_chunk_header,
 	.on_body = on_body,
 	.on_message_complete = on_message_complete,
 };
@@ -326,19 +337,28 @@ void weir__http_head_begin(struct weir_http_parser *parser, const char *base)
 	parser->in_field = parser->in_value = false;
 	parser->head_done = parser->body_done = false;
 	parser->data_size = 0;
+	parser->chunks_size = 0;
 	parser->extra = 0;
 }
 
-/* Our status for what llhttp refused. */
-static int status_of(struct weir_http_parser *parser, llhttp_errno_t error, const char *data)
+/* Whether what was seen may be a method that we do not know: "MKCOL2 ". */
+static bool is_method_like(const char *from, const char *end)
+{
+	const char *at = from;
+
+	while (at < end && *at >= 'A' && *at <= 'Z')
+		at++;
+	return at > from && (at == end || *at == ' ');
+}
+
+/* Our status for what llhttp refused. end: of what was seen. */
+static int status_of(struct weir_http_parser *parser, llhttp_errno_t error, const char *end)
 {
 	if (parser->status)
 		return parser->status;
 	if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE)
 		return memcmp(llhttp_get_error_reason(&parser->llhttp), "Expected", 8) ? 505 : 400;
-	/* A method that could be one, as far as it was seen: "FOO", "MKCOL2". */
-	if (error == HPE_INVALID_METHOD && data >= parser->base && *parser->base >= 'A' &&
-	    *parser->base <= 'Z')
+	if (error == HPE_INVALID_METHOD && is_method_like(parser->base, end))
 		return 501;
 	return 400;
 }
@@ -352,7 +372,7 @@ int weir__http_head_parse(struct weir_http_parser *parser, const char *data, siz
 	if (error == HPE_OK)
 		return 0;
 	if (error != HPE_PAUSED || !parser->head_done)
-		return -status_of(parser, error, data);
+		return -status_of(parser, error, data + size);
 	parser->head->size = (uint16_t)(llhttp_get_error_pos(&parser->llhttp) - parser->base);
 	llhttp_resume(&parser->llhttp);
 	status = check_line(parser);

@@ -202,13 +202,15 @@ static bool is_name(const char *name, size_t size)
 	static const char *const ours[] = { "Content-Length", "Transfer-Encoding", "Connection",
 					    "Date" };
 
+	if (!size)
+		return false;
 	for (size_t i = 0; i < size; i++)
 		if (!is_token_char((unsigned char)name[i]))
 			return false;
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (!strcasecmp(name, ours[i]))
 			return false;
-	return size > 0;
+	return true;
 }
 
 static bool is_value(const char *value, size_t size)
