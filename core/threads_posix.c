@@ -5,6 +5,7 @@
  */
 #include "core/threads_posix.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -20,14 +21,14 @@ struct posix_threads {
 	unsigned started;
 	unsigned alive;
 	unsigned ends;		/* signals that asked to end so far */
-	void (*body)(void *ctx, unsigned index);
-	void *ctx;
 };
 
 /* What a thread is started with. */
 struct birth {
 	struct posix_threads *threads;
 	unsigned index;
+	void (*body)(void *ctx, unsigned index);
+	void *ctx;
 };
 
 /* Refused pinning is no reason not to serve. */
@@ -52,18 +53,17 @@ static void tell(const struct posix_threads *threads)
 
 static void *thread_main(void *arg)
 {
-	struct birth *birth = arg;
-	struct posix_threads *threads = birth->threads;
-	const struct weir__runtime_plan *plan = &threads->runtime->plan;
-	unsigned index = birth->index;
+	struct birth birth = *(struct birth *)arg;
+	struct posix_threads *threads = birth.threads;
+	const int *cpus = threads->runtime->plan.cpus;
 	char name[16];
 
-	weir__free(birth, sizeof(*birth));
-	snprintf(name, sizeof(name), "weir/%u", index);
+	weir__free(arg, sizeof(birth));
+	snprintf(name, sizeof(name), "weir/%u", birth.index);
 	pthread_setname_np(pthread_self(), name);
-	if (plan->cpus)
-		pin(plan->cpus[index]);
-	threads->body(threads->ctx, index);
+	if (cpus)
+		pin(cpus[birth.index]);
+	birth.body(birth.ctx, birth.index);
 	__atomic_sub_fetch(&threads->alive, 1, __ATOMIC_RELEASE);
 	tell(threads);
 	return NULL;
@@ -78,11 +78,7 @@ static int start(void *arg, unsigned index, void (*body)(void *ctx, unsigned ind
 
 	if (!birth)
 		return -ENOMEM;
-	*birth = (struct birth){ threads, index };
-	if (!threads->started) {	/* the next ones are told the same, and it is read already */
-		threads->body = body;
-		threads->ctx = ctx;
-	}
+	*birth = (struct birth){ threads, index, body, ctx };
 	weir__signals_worker_mask(&mask);
 	__atomic_add_fetch(&threads->alive, 1, __ATOMIC_RELAXED);
 	pthread_sigmask(SIG_SETMASK, &mask, &before);
@@ -114,13 +110,15 @@ static void handle_signals(struct posix_threads *threads)
 static void join(void *arg)
 {
 	struct posix_threads *threads = arg;
+	struct pollfd pollfd = { .fd = threads->fd, .events = POLLIN };
 	uint64_t count;
 	unsigned i;
 
 	while (threads->fd >= 0 && __atomic_load_n(&threads->alive, __ATOMIC_ACQUIRE)) {
-		if (read(threads->fd, &count, sizeof(count)) < 0 && errno != EINTR)
-			break;
-		handle_signals(threads);
+		/* poll(2) and not read(2): a handler always ends it. */
+		poll(&pollfd, 1, -1);
+		if (read(threads->fd, &count, sizeof(count)) > 0)
+			handle_signals(threads);
 	}
 	for (i = 0; i < threads->started; i++)
 		pthread_join(threads->runtime->seats[i].thread, NULL);
@@ -133,7 +131,7 @@ static int run_with_signals(struct posix_threads *threads,
 	struct weir_signals signals;
 	int r;
 
-	threads->fd = eventfd(0, EFD_CLOEXEC);
+	threads->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (threads->fd < 0)
 		return -errno;
 	r = weir__signals_take(&signals, threads->fd);

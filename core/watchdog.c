@@ -191,7 +191,7 @@ static void ask(struct capture *capture, const struct weir_seat *seat)
 	/* It is being written: the handler runs to its end. */
 	while (r < 0)
 		r = sem_wait(&capture->answered);
-	__atomic_store_n(&capture->state, FREE, __ATOMIC_RELEASE);
+	__atomic_exchange_n(&capture->state, FREE, __ATOMIC_ACQ_REL);
 }
 
 static bool may_report(struct weir_watchdog *watchdog, int64_t now_ns)
