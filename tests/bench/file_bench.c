@@ -212,8 +212,8 @@ static int service(void *arg)
 
 static int usage(void)
 {
-	fputs("usage: file_bench --work direct|cached|commit --path FILE [--depth N] [--seconds S]\n"
-	      "                  [--file-size BYTES] [--direct-log] [--no-spin]\n",
+	fputs("usage: file_bench --work direct|cached|commit --path FILE [--depth N]\n"
+	      "                  [--seconds S] [--file-size BYTES] [--direct-log] [--no-spin]\n",
 	      stderr);
 	return 2;
 }
@@ -235,14 +235,29 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case 'w': opts.work = optarg; break;
-		case 'p': opts.path = optarg; break;
-		case 'd': opts.depth = (unsigned)atoi(optarg); break;
-		case 's': opts.ns = (int64_t)(atof(optarg) * 1e9); break;
-		case 'f': opts.file_size = atoll(optarg); break;
-		case 'l': opts.direct_log = true; break;
-		case 'n': run_opts.spin_ns = -1; break;
-		default: return usage();
+		case 'w':
+			opts.work = optarg;
+			break;
+		case 'p':
+			opts.path = optarg;
+			break;
+		case 'd':
+			opts.depth = (unsigned)atoi(optarg);
+			break;
+		case 's':
+			opts.ns = (int64_t)(atof(optarg) * 1e9);
+			break;
+		case 'f':
+			opts.file_size = atoll(optarg);
+			break;
+		case 'l':
+			opts.direct_log = true;
+			break;
+		case 'n':
+			run_opts.spin_ns = -1;
+			break;
+		default:
+			return usage();
 		}
 	}
 	if (!opts.path || !opts.depth || opts.depth > DEPTH_MAX || opts.file_size < BLOCK)

@@ -21,7 +21,7 @@ head -c 3000001 /dev/urandom >"$dir/odd"
 head -c 1048576 /dev/urandom >"$dir/even"
 : >"$dir/empty"
 "$copy" "$dir/even" "$dir/probe" 2>"$dir/err" || {
-	grep -Eq 'Function not implemented|Operation not permitted' "$dir/err" || fail "$(cat "$dir/err")"
+	grep -Eq 'not implemented|not permitted' "$dir/err" || fail "$(cat "$dir/err")"
 	echo "skipped: io_uring is refused here" >&2
 	exit 77
 }
@@ -35,4 +35,6 @@ copies "$dir/odd" "$dir/to"
 
 if "$copy" "$dir/none" "$dir/to2" 2>"$dir/err"; then fail "copied what is not there"; fi
 grep -q "$dir/none.*No such file" "$dir/err" || fail "the error does not name the file"
-if "$copy" 2>"$dir/err"; then fail "no arguments were accepted"; else [ $? = 2 ] || fail "usage is not 2"; fi
+status=0
+"$copy" 2>"$dir/err" || status=$?
+[ $status = 2 ] || fail "without arguments: exit code $status"
