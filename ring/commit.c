@@ -10,17 +10,12 @@
  * A group leaves at the end of the turn (weir_task_ready_last): those whom the last group
  * has just answered run first, and their next appends share the next write.
  *
- * Blocks are allocated ahead, some groups' worth at a time: then most writes need not change
- * the file system's own tables before they are durable.
- *
  * One op, driven by its completions and not by a coroutine: nobody's cancellation can end
  * a write that others wait for.
  *
  * Invariant (log_check): the groups and the line hold every append that waits; bytes
  * [durable, end) are those of the group in flight followed by those of the one that collects.
  */
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
 
 #include "core/weir_coro.h"
@@ -31,7 +26,6 @@
 
 #define GROUP_SIZE (256u << 10)
 #define GROUP_COUNT 1024
-#define AHEAD (4u << 20)
 
 /* An append that waits, on its coroutine's stack. */
 struct append {
@@ -68,10 +62,6 @@ struct weir_commit {
 	struct weir_slot_wait slot;
 	struct weir_op op;
 	int64_t end, durable;
-	int64_t ahead;		/* blocks to allocate beyond what is written; 0: none */
-	int64_t size0;		/* of the file when the log began */
-	int64_t reserved;	/* blocks are allocated up to here */
-	bool reserving;		/* op is that allocation */
 	uint64_t appends, group_total;
 	int error;
 	struct weir_wait *closer;
@@ -210,28 +200,11 @@ static void submit_with_slot(struct weir_slot_wait *slot)
 	submit(weir_container_of(slot, struct weir_commit, slot));
 }
 
-static void prep_reserve(struct weir_commit *log, struct io_uring_sqe *sqe)
-{
-	int64_t size = log->durable + (int64_t)log->flying->size + log->ahead - log->reserved;
-
-	log->reserving = true;
-	io_uring_prep_fallocate(sqe, log->file->fd, FALLOC_FL_KEEP_SIZE, (uint64_t)log->reserved,
-				(uint64_t)size);
-}
-
-static void prep_write(struct weir_commit *log, struct io_uring_sqe *sqe)
-{
-	struct group *group = log->flying;
-
-	weir__file_prep_write(log->file, sqe, group->data + log->written,
-			      group->size - log->written, log->durable + (int64_t)log->written);
-	sqe->rw_flags = RWF_DSYNC;
-}
-
-/* Allocates blocks when there are too few, else writes what is left of flying. */
+/* Writes what is left of flying. */
 static void submit(struct weir_commit *log)
 {
 	struct weir_ring *ring = log->ring;
+	struct group *group = log->flying;
 	struct io_uring_sqe *sqe = NULL;
 
 	if (ring->redeeming || weir__list_is_empty(&ring->waiters))
@@ -243,22 +216,10 @@ static void submit(struct weir_commit *log)
 			weir_slot_wait(&log->slot, submit_with_slot);
 		return;
 	}
-	if (log->ahead && log->durable + (int64_t)log->flying->size > log->reserved)
-		prep_reserve(log, sqe);
-	else
-		prep_write(log, sqe);
+	weir__file_prep_write(log->file, sqe, group->data + log->written,
+			      group->size - log->written, log->durable + (int64_t)log->written);
+	sqe->rw_flags = RWF_DSYNC;
 	weir__op_go(ring, &log->op, sqe, WEIR_TRANSIENT);
-}
-
-/* Where blocks cannot be allocated ahead, they are as they are written. */
-static void reserve_done(struct weir_commit *log, int res)
-{
-	log->reserving = false;
-	if (res < 0)
-		log->ahead = 0;
-	else
-		log->reserved = log->durable + (int64_t)log->flying->size + log->ahead;
-	submit(log);
 }
 
 static void op_done(struct weir_op *op, int res, uint32_t flags)
@@ -267,10 +228,6 @@ static void op_done(struct weir_op *op, int res, uint32_t flags)
 	struct weir_file *file = log->file;
 
 	(void)flags;
-	if (log->reserving) {
-		reserve_done(log, res);
-		return;
-	}
 	if (res > 0) {
 		log->written += (size_t)res;
 		if (log->written < log->flying->size) {
@@ -374,7 +331,6 @@ static int find_start(struct weir_commit *log, int64_t offset)
 	if (log->file->direct)
 		log->align = stat.offset_align ? stat.offset_align : 4096;
 	log->end = log->durable = offset == -1 ? (int64_t)stat.size : offset;
-	log->size0 = log->reserved = (int64_t)stat.size > log->end ? (int64_t)stat.size : log->end;
 	if (offset < -1 || log->end % log->align || log->group_size % log->align)
 		return -EINVAL;
 	return 0;
@@ -413,9 +369,6 @@ int weir_commit_create(struct weir_file *file, int64_t offset, const struct weir
 	log->ring = file->ring;
 	log->group_size = opts && opts->group_size ? opts->group_size : GROUP_SIZE;
 	log->group_count = opts && opts->group_count ? opts->group_count : GROUP_COUNT;
-	log->ahead = opts && opts->ahead ? opts->ahead : AHEAD;
-	if (log->ahead < 0)
-		log->ahead = 0;
 	log->collecting = &log->groups[0];
 	weir__list_init(&log->line);
 	weir_task_init(&log->leave, leave);
@@ -435,14 +388,6 @@ int weir_commit_create(struct weir_file *file, int64_t offset, const struct weir
 	return 0;
 }
 
-/* The blocks that nothing was written to. That it may fail costs only room on the disk. */
-static void give_back(struct weir_commit *log)
-{
-	weir_coro_shield();
-	weir_file_truncate(log->file, log->end);
-	weir_coro_unshield();
-}
-
 int weir_commit_destroy(struct weir_commit *log)
 {
 	struct weir_wait wait;
@@ -460,8 +405,6 @@ int weir_commit_destroy(struct weir_commit *log)
 		log->closer = &wait;
 		weir__wait_park(&wait, "commit", NULL, WEIR_NEVER);
 	}
-	if (!log->error && log->reserved > log->size0)
-		give_back(log);
 	error = log->error;
 	log_free(log);
 	return error;

@@ -43,9 +43,6 @@ struct weir_commit_opts {
 				 * The log takes twice as much memory. For a direct file a multiple
 				 * of its alignment. */
 	unsigned group_count;	/* appends in one group; default 1024 */
-	int64_t ahead;		/* bytes of blocks allocated beyond the end, where the file system
-				 * can; weir_commit_destroy() gives them back. Default 4 MiB;
-				 * negative: none */
 };
 
 /*

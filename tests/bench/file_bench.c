@@ -7,6 +7,9 @@
  *	file_bench --work cached --path FILE			one coroutine, 4 KiB random reads
  *	file_bench --work commit --depth 16 --path FILE		16 writers, 4 KiB durable appends
  *
+ * The log of `commit` may be opened for O_DIRECT (--direct-log), or lie over blocks that were
+ * written before (--recycled). --no-spin sleeps at once when idle.
+ *
  * One line of JSON: what was done, how much of it, and the process's CPU time for it. What
  * was read is checked against what was written there, and the log's length against its appends.
  */
@@ -36,6 +39,7 @@ static struct {
 	int64_t ns;
 	int64_t file_size;
 	bool direct_log;
+	bool recycled;
 } opts = { .work = "cached", .depth = 1, .ns = 2 * WEIR_S, .file_size = INT64_C(64) << 20 };
 
 static struct weir_file *file;
@@ -150,7 +154,8 @@ static int run_coroutines(weir_coro_fn fn)
 static int run_commit(void)
 {
 	struct weir_open_opts open_opts = {
-		.flags = O_RDWR | O_CREAT | O_TRUNC, .direct = opts.direct_log,
+		.flags = O_RDWR | O_CREAT | (opts.recycled ? 0 : O_TRUNC),
+		.direct = opts.direct_log,
 	};
 	struct weir_commit_info info;
 	struct weir_stat stat;
@@ -167,7 +172,7 @@ static int run_commit(void)
 	}
 	if (!r)
 		r = weir_file_stat(file, &stat);
-	if (!r && stat.size != ops * BLOCK)
+	if (!r && (opts.recycled ? stat.size < ops * BLOCK : stat.size != ops * BLOCK))
 		r = -EPROTO;
 	weir_file_close(file);
 	return r;
@@ -213,7 +218,8 @@ static int service(void *arg)
 static int usage(void)
 {
 	fputs("usage: file_bench --work direct|cached|commit --path FILE [--depth N]\n"
-	      "                  [--seconds S] [--file-size BYTES] [--direct-log] [--no-spin]\n",
+	      "                  [--seconds S] [--file-size BYTES] [--no-spin]\n"
+	      "                  [--direct-log] [--recycled]\n",
 	      stderr);
 	return 2;
 }
@@ -227,6 +233,7 @@ int main(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "file-size", required_argument, NULL, 'f' },
 		{ "direct-log", no_argument, NULL, 'l' },
+		{ "recycled", no_argument, NULL, 'r' },
 		{ "no-spin", no_argument, NULL, 'n' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -253,6 +260,9 @@ int main(int argc, char **argv)
 		case 'l':
 			opts.direct_log = true;
 			break;
+		case 'r':
+			opts.recycled = true;
+			break;
 		case 'n':
 			run_opts.spin_ns = -1;
 			break;
@@ -262,7 +272,7 @@ int main(int argc, char **argv)
 	}
 	if (!opts.path || !opts.depth || opts.depth > DEPTH_MAX || opts.file_size < BLOCK)
 		return usage();
-	if (strcmp(opts.work, "commit"))
+	if (strcmp(opts.work, "commit") || opts.recycled)
 		r = write_file();
 	if (!r)
 		r = weir_run(&run_opts, service, NULL);

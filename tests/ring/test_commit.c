@@ -468,67 +468,20 @@ static void a_log_without_a_slot_waits_for_one(void)
 	weir_file_close(file);
 }
 
-static uint64_t blocks_of(struct weir_file *file)
-{
-	struct weir_stat stat;
-
-	assert_int_equal(weir_file_stat(file, &stat), 0);
-	return stat.blocks * 512;
-}
-
-static void blocks_are_allocated_ahead_and_given_back(void)
-{
-	const struct weir_commit_opts opts = { .ahead = 1 << 20 };
-	struct weir_file *file = open_log(false);
-	struct weir_commit *log = create(file, &opts);
-	struct weir_stat stat;
-
-	assert_int_equal(weir_commit_append(log, "data", 4, NULL), 0);
-	if (blocks_of(file) < 1 << 20)
-		return ring_test_skip("this file system allocates nothing ahead");
-	assert_int_equal(weir_file_stat(file, &stat), 0);
-	assert_int_equal(stat.size, 4);
-	assert_int_equal(weir_commit_append(log, "more", 4, NULL), 0);
-	assert_int_equal(weir_commit_destroy(log), 0);
-	assert_true(blocks_of(file) <= 64 << 10);
-	assert_int_equal(weir_file_stat(file, &stat), 0);
-	assert_int_equal(stat.size, 8);
-	weir_file_close(file);
-}
-
-static void a_recycled_log_keeps_its_blocks_and_its_size(void)
+static void a_recycled_log_keeps_its_size(void)
 {
 	static char old[256 << 10];
-	const struct weir_commit_opts opts = { .ahead = 1 << 20 };
 	struct weir_file *file = open_log(false);
 	struct weir_commit *log;
 	struct weir_stat stat;
 
 	assert_int_equal(weir_file_write_all(file, old, sizeof(old), 0), 0);
 	assert_int_equal(weir_file_sync(file), 0);
-	log = create(file, &opts);
+	log = create(file, NULL);
 	assert_int_equal(weir_commit_append(log, "data", 4, NULL), 0);
-	assert_true(blocks_of(file) < 1 << 20);
 	assert_int_equal(weir_commit_destroy(log), 0);
 	assert_int_equal(weir_file_stat(file, &stat), 0);
 	assert_int_equal(stat.size, sizeof(old));
-	weir_file_close(file);
-}
-
-static void a_file_system_that_allocates_nothing_ahead_will_do(void)
-{
-	struct weir_file *file = open_log(false);
-	struct weir_commit *log = create(file, NULL);
-	char buf[16] = "";
-
-	bent.opcode = IORING_OP_FALLOCATE;
-	bent.res = -EOPNOTSUPP;
-	assert_int_equal(weir_commit_append(log, "one", 3, NULL), 0);
-	assert_int_equal(weir_commit_append(log, "two", 3, NULL), 0);
-	assert_int_equal(bent.hits, 1);
-	assert_int_equal(contents(buf, sizeof(buf)), 6);
-	assert_string_equal(buf, "onetwo");
-	assert_int_equal(weir_commit_destroy(log), 0);
 	weir_file_close(file);
 }
 
@@ -598,9 +551,7 @@ int main(void)
 		bent(every_group_is_written_through),
 		real(destroy_answers_everybody_and_refuses_new_appends),
 		real(a_log_without_a_slot_waits_for_one),
-		real(blocks_are_allocated_ahead_and_given_back),
-		real(a_recycled_log_keeps_its_blocks_and_its_size),
-		bent(a_file_system_that_allocates_nothing_ahead_will_do),
+		real(a_recycled_log_keeps_its_size),
 		real(a_direct_log_takes_whole_blocks),
 	};
 
