@@ -363,17 +363,16 @@ static const struct weir_future *upstream(const struct weir_future *future)
 }
 
 /*
- * Each future has one holder, so what target is awaited by is a line: next waits for
- * target if it lies on it. It also does if target lies upstream of next. Both lines are walked
- * in step, and the shorter decides: a long chain whose steps give fresh futures
- * stays linear.
+ * Each future has one holder, so what waits for target is a line, and next waits for
+ * target if it lies on it. That line may be long; so upstream of next is walked in step, and
+ * when it ends, target was not there: a long chain whose steps give fresh futures stays linear.
  */
 bool weir__future_is_cycle(const struct weir_future *target, const struct weir_future *next)
 {
 	const struct weir_future *up = next, *down = target;
 
 	for (;;) {
-		if (down == next || up == target)
+		if (down == next)
 			return true;
 		if (down->use != FUTURE_INPUT)
 			return false;

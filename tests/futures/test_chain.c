@@ -195,6 +195,70 @@ static void finally_sees_both_fates_and_changes_neither(void)
 	}
 }
 
+static void what_finally_returns_does_not_replace_a_fulfilment(void)
+{
+	int other = 3;
+
+	assert_int_equal(weir_await(weir_finally(weir_future_of(7), fail_with, &other), WEIR_NEVER,
+				    NULL), 7);
+}
+
+static ssize_t note_value(struct weir_result *result, void *arg)
+{
+	*(void **)arg = result->value;
+	return 0;
+}
+
+static void a_rejection_reaches_recover_without_the_value_that_was_left(void)
+{
+	struct pair p = pair();
+	int error = -EIO;
+	void *value = &error;
+
+	drops = 0;
+	weir_promise_resolve_value(&p.promise, 1, &place, count_drop);
+	p.future = weir_recover(weir_then(p.future, fail_with, &error), note_value, &value);
+	assert_int_equal(weir_await(p.future, WEIR_NEVER, NULL), 0);
+	assert_null(value);
+	assert_int_equal(drops, 1);
+}
+
+struct order {
+	struct weir_tap tap;
+	char *text;
+};
+
+static void order_tap(struct weir_tap *tap, ssize_t res, void *value)
+{
+	assert_int_equal(res, 1);
+	assert_null(value);
+	strcat(weir_container_of(tap, struct order, tap)->text, "tap ");
+}
+
+static ssize_t order_step(struct weir_result *result, void *arg)
+{
+	strcat(arg, "step");
+	return result->res;
+}
+
+static void a_tap_sees_the_result_before_the_next_step(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct pair p = pair();
+		char text[16] = "";
+		struct order order = { .text = text };
+
+		if (i == 0)
+			weir_promise_resolve(&p.promise, 1);
+		assert_int_equal(weir_future_tap(p.future, &order.tap, order_tap), 0);
+		p.future = weir_then(p.future, order_step, text);
+		if (i == 1)
+			weir_promise_resolve(&p.promise, 1);
+		assert_int_equal(weir_await(p.future, WEIR_NEVER, NULL), 1);
+		assert_string_equal(text, "tap step");
+	}
+}
+
 static void finally_that_fails_rejects_and_drops_the_value(void)
 {
 	struct pair p = pair();
@@ -317,6 +381,12 @@ static void a_timeout_passes_what_came_before_it(void)
 	weir_promise_resolve_value(&p.promise, 3, &place, NULL);
 	assert_int_equal(weir_await(future, WEIR_NEVER, &value), 3);
 	assert_true(value == &place);
+	/* Its cell is another future's now: the timer must not fire into that. */
+	p = pair();
+	future = weir_timeout(p.future, weir_in(WEIR_S));
+	weir_sleep(10 * WEIR_MS);
+	assert_int_equal(weir_promise_resolve(&p.promise, 4), 0);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), 4);
 }
 
 static int resolve_later(void *arg)
@@ -361,6 +431,9 @@ int main(void)
 		on_worker(a_step_may_give_another_value),
 		on_worker(a_step_that_fails_or_goes_on_drops_the_value_it_left),
 		on_worker(finally_sees_both_fates_and_changes_neither),
+		on_worker(what_finally_returns_does_not_replace_a_fulfilment),
+		on_worker(a_rejection_reaches_recover_without_the_value_that_was_left),
+		on_worker(a_tap_sees_the_result_before_the_next_step),
 		on_worker(finally_that_fails_rejects_and_drops_the_value),
 		on_worker(finally_waits_for_what_its_step_gives_and_keeps_the_value),
 		on_worker(cancelling_the_last_link_cancels_the_first_and_recover_sees_it),

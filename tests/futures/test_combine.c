@@ -376,6 +376,34 @@ static void a_composed_future_can_stand_in_for_another(void)
 	assert_int_equal(drops, 2);
 }
 
+static void a_starved_finally_runs_its_step_and_drops_the_value(void)
+{
+	struct slow slow;
+	struct pair p = pair();
+	struct weir_future *cleanup = start_slow(&slow, 1), *future;
+
+	drops = 0;
+	assert_int_equal(weir_promise_on_cancel(&p.promise, ask, &slow), 0);
+	future = weir_finally(p.future, go_on_with, cleanup);
+	weir_futures_set_max(1);
+	future = weir_then(future, NULL, NULL);
+	assert_int_equal(weir_promise_resolve_value(&p.promise, 1, &places[0], count_drop), 0);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), -ENOBUFS);
+	assert_int_equal(drops, 1);
+	assert_int_equal(slow.asked, 2);
+}
+
+static void a_cycle_through_a_join_is_rejected(void)
+{
+	struct pair p = pair(), other = pair();
+	struct weir_future *parts[] = { other.future, p.future };
+	struct weir_future *future = weir_timeout(weir_all(parts, 2), weir_in(WEIR_S));
+
+	assert_int_equal(weir_promise_follow(&p.promise, future), -EDEADLK);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), -EDEADLK);
+	assert_int_equal(weir_promise_resolve(&other.promise, 1), -ECANCELED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +425,8 @@ int main(void)
 		on_worker(no_room_for_a_join_still_waits_for_its_parts),
 		on_worker(no_room_for_links_upon_links_still_waits),
 		on_worker(a_composed_future_can_stand_in_for_another),
+		on_worker(a_starved_finally_runs_its_step_and_drops_the_value),
+		on_worker(a_cycle_through_a_join_is_rejected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,11 +106,20 @@ static void await_gives_up_at_its_deadline_and_the_promise_learns_it(void)
 	assert_int_equal(drops, 0);
 }
 
+static int count_run(void *arg)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
 static void await_after_its_deadline_does_not_wait(void)
 {
 	struct pair p = pair();
+	unsigned runs = 0;
 
-	assert_int_equal(weir_await(p.future, weir_now() - 1, NULL), -ETIMEDOUT);
+	go(count_run, &runs);
+	assert_int_equal(weir_await(p.future, weir_now(), NULL), -ETIMEDOUT);
+	assert_int_equal(runs, 0);
 	assert_int_equal(weir_promise_resolve(&p.promise, 1), -ECANCELED);
 }
 
@@ -221,6 +230,20 @@ static void cancel_asks_once_and_the_await_gives_the_verdict(void)
 	assert_int_equal(weir_promise_on_cancel(&work.promise, ask, &work), -EALREADY);
 }
 
+static void a_cancel_goes_on_to_what_is_followed_later(void)
+{
+	struct worker_like work = { .asked = 0 };
+	struct pair inner = pair();
+	struct weir_future *future;
+
+	assert_int_equal(weir_promise_create(&work.promise, &future), 0);
+	assert_int_equal(weir_promise_on_cancel(&work.promise, ask, &work), 0);
+	assert_int_equal(weir_future_cancel(future), 0);
+	assert_int_equal(weir_promise_follow(&work.promise, inner.future), 0);
+	assert_int_equal(weir_promise_resolve(&inner.promise, 1), -ECANCELED);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), -ECANCELED);
+}
+
 static void cancel_without_a_hook_settles_at_once(void)
 {
 	struct pair p = pair();
@@ -291,16 +314,18 @@ static void a_tap_sees_the_value_before_its_taker(void)
 static void a_tap_sees_the_value_of_a_future_that_was_dropped(void)
 {
 	struct pair p = pair();
-	struct glimpse glimpse = { .count = 0 };
+	struct glimpse a = { .count = 0 }, b = { .count = 0 };
 
 	drops = 0;
-	assert_int_equal(weir_future_tap(p.future, &glimpse.tap, look), 0);
+	assert_int_equal(weir_future_tap(p.future, &a.tap, look), 0);
+	assert_int_equal(weir_future_tap(p.future, &b.tap, look), 0);
 	weir_future_drop(p.future);
 	weir_promise_resolve_value(&p.promise, 2, &place, count_drop);
 	assert_int_equal(drops, 0);
 	turns(2);
-	assert_int_equal(glimpse.count, 1);
-	assert_true(glimpse.value == &place);
+	assert_int_equal(a.count, 1);
+	assert_int_equal(b.count, 1);
+	assert_true(a.value == &place && b.value == &place);
 	assert_int_equal(drops, 1);
 }
 
@@ -397,6 +422,36 @@ static ssize_t fine(struct weir_result *result, void *arg)
 {
 	(void)arg;
 	return result->res;
+}
+
+static ssize_t fail_with(struct weir_result *result, void *arg)
+{
+	(void)result;
+	return *(const int *)arg;
+}
+
+static uint64_t count_of(const char *origin)
+{
+	struct weir_unobserved seen = { .origin = origin };
+
+	return weir_unobserved_list(find_place, &seen) ? seen.count : 0;
+}
+
+static void an_error_of_a_step_has_the_steps_origin_one_passed_on_its_own(void)
+{
+	static const int error = -EBADMSG, same = -EIO;
+	struct weir_promise promise;
+	struct weir_future *future;
+
+	assert_int_equal(weir_promise_create_at(&promise, &future, "source"), 0);
+	weir_promise_resolve(&promise, -EIO);
+	weir_future_drop(weir_recover_at(future, fail_with, (void *)&same, "passes on"));
+	weir_future_drop(weir_recover_at(weir_future_of(-EIO), fail_with, (void *)&error, "fails"));
+	weir_future_drop(weir_finally_at(weir_future_of(1), fail_with, (void *)&error, "fails"));
+	turns(3);
+	assert_int_equal(count_of("source"), 1);
+	assert_int_equal(count_of("passes on"), 0);
+	assert_int_equal(count_of("fails"), 2);
 }
 
 static void a_rejection_keeps_its_origin_through_a_chain(void)
@@ -514,6 +569,7 @@ int main(void)
 		on_worker(a_timed_out_await_returns_when_the_work_has_ended_not_before),
 		on_worker(what_was_done_in_spite_of_a_timeout_is_not_lost),
 		on_worker(cancel_asks_once_and_the_await_gives_the_verdict),
+		on_worker(a_cancel_goes_on_to_what_is_followed_later),
 		on_worker(cancel_without_a_hook_settles_at_once),
 		on_worker(a_consumed_future_refuses_a_second_holder),
 		on_worker(no_future_is_an_error_and_no_crash),
@@ -524,6 +580,7 @@ int main(void)
 		on_worker(the_bound_refuses_above_it_and_only_there),
 		on_worker(a_rejection_nobody_looks_at_is_counted_with_its_origin),
 		on_worker(a_rejection_keeps_its_origin_through_a_chain),
+		on_worker(an_error_of_a_step_has_the_steps_origin_one_passed_on_its_own),
 		on_worker(what_was_seen_or_cancelled_is_not_counted),
 		on_worker(the_table_of_origins_is_bounded_and_counts_the_rest_as_others),
 		on_worker(await_outside_a_coroutine_is_refused_and_ends_the_future),
