@@ -32,6 +32,7 @@ struct weir_worker_opts {
 	int64_t budget_ns;		/* and time; default 100 us, checked every 16 tasks */
 	int64_t spin_ns_max;		/* longest adaptive spin before sleeping; default 50 us; negative: never */
 	struct weir_coros_opts coros;
+	unsigned futures_max;		/* for futures/; default 1,048,576 */
 	struct weir_runtime *runtime;	/* NULL: a worker on its own (tests) */
 };
 

@@ -8,7 +8,10 @@
  */
 #include "futures/future.h"
 
-#define COUNT_MAX_DEFAULT (1u << 20)
+static size_t count_max_of(const struct weir_worker *worker)
+{
+	return worker->opts.futures_max ? worker->opts.futures_max : 1u << 20;
+}
 
 static void futures_exit(struct weir_worker_exit *hook)
 {
@@ -28,7 +31,7 @@ static int futures_create(struct weir_worker *worker)
 
 	if (!futures)
 		return -ENOMEM;
-	futures->count_max = COUNT_MAX_DEFAULT;
+	futures->count_max = count_max_of(worker);
 	weir_assert(weir__slab_init(&futures->small, FUTURE_SIZE, SIZE_MAX) == 0);
 	weir_assert(weir__slab_init(&futures->large, FUTURE_SIZE_LARGE, SIZE_MAX) == 0);
 	futures->exit.run = futures_exit;
@@ -110,7 +113,7 @@ int weir_futures_info(struct weir_futures_info *ret_info)
 
 	if (!worker)
 		return -EDEADLK;
-	*ret_info = (struct weir_futures_info){ .count_max = COUNT_MAX_DEFAULT };
+	*ret_info = (struct weir_futures_info){ .count_max = count_max_of(worker) };
 	futures = worker->futures;
 	if (!futures)
 		return 0;

@@ -35,8 +35,8 @@
  *    itself, and in the order of registration.
  *
  * Futures and promises belong to the worker that made them; the two calls that may be made
- * elsewhere say "any thread". A worker keeps at most futures_max of them
- * (weir_futures_set_max()).
+ * elsewhere say "any thread". A worker keeps at most futures_max of them, an option of
+ * weir_run().
  */
 #ifndef WEIR_FUTURE_H
 #define WEIR_FUTURE_H
@@ -298,7 +298,7 @@ WEIR_API struct weir_future *weir_all_settled(struct weir_future *const *parts, 
 /* --- bounds and what nobody looked at --- */
 
 /*
- * At most count futures on this worker from now on; default 1048576. What is there stays.
+ * At most count futures on this worker from now on, instead of futures_max. What is there stays.
  * Returns 0, -EINVAL for 0, -EDEADLK outside a worker, -ENOMEM.
  */
 WEIR_API int weir_futures_set_max(unsigned count);

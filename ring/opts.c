@@ -52,6 +52,8 @@ static void set_defaults(struct weir_opts *o)
 		o->buf_size = 4096;
 	if (!o->coros_max)
 		o->coros_max = 65536;
+	if (!o->futures_max)
+		o->futures_max = 1u << 20;
 	if (!o->stack_size)
 		o->stack_size = 64 << 10;
 	if (!o->mesh_depth)
@@ -80,6 +82,8 @@ static const char *first_wrong(const struct weir_opts *o)
 		return "buf_size: 64 to 1048576 bytes";
 	if (o->coros_max < 1 || o->coros_max > 1 << 24)
 		return "coros_max: 1 to 16777216 coroutines per core";
+	if (o->futures_max > 1u << 28)
+		return "futures_max: 1 to 268435456 futures per core";
 	if (o->stack_size < 16 << 10 || o->stack_size > 64 << 20)
 		return "stack_size: 16 KiB to 64 MiB";
 	if (!is_power_of_two(o->mesh_depth) || o->mesh_depth < 16 || o->mesh_depth > 1 << 20)

@@ -74,6 +74,7 @@ static struct weir__runtime_plan plan_of(const struct weir_opts *o, const struct
 		.worker = {
 			.spin_ns_max = o->spin_ns > 0 ? o->spin_ns : -1,
 			.coros = { .coros_max = o->coros_max, .stack_size = o->stack_size },
+			.futures_max = o->futures_max,
 		},
 		.mesh_depth = o->mesh_depth,
 		.drain_ns = o->drain_ns,

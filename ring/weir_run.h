@@ -32,6 +32,7 @@ struct weir_opts {
 	unsigned bufs;		/* receive buffers per core; default 2048, power of two <= 32768 */
 	unsigned buf_size;	/* bytes of each; default 4096 */
 	unsigned coros_max;	/* coroutines per core; default 65536 */
+	unsigned futures_max;	/* futures and promises per core; default 1048576 */
 	size_t stack_size;	/* bytes of each stack; default 64 KiB, >= 16 KiB, rounded up to pages */
 	unsigned mesh_depth;	/* messages in the ring between two cores; default 4096, power of two */
 	int64_t spin_ns;	/* longest adaptive spin before a worker sleeps; default 50 us; negative: never */
