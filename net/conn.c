@@ -249,6 +249,41 @@ int weir_conn_shutdown(struct weir_conn *conn)
 	return r == -ENOTCONN ? -EPIPE : r;
 }
 
+/* A plain descriptor of the connection's socket: its own, or one installed for the caller to close. */
+static int plain_fd(struct weir_conn *conn)
+{
+	struct weir_op_wait w;
+	struct io_uring_sqe *sqe;
+	int r;
+
+	if (!(conn->sqe_flags & IOSQE_FIXED_FILE))
+		return conn->fd;
+	r = weir__op_begin(&w, "peer", WEIR_NEVER, &sqe);
+	if (r < 0)
+		return r;
+	io_uring_prep_fixed_fd_install(sqe, conn->fd, 0);
+	return weir__op_end(&w, sqe, WEIR_NEVER);
+}
+
+int weir_conn_peer(struct weir_conn *conn, char *text, size_t size)
+{
+	struct weir_kernel *kernel = conn->net->ring->kernel;
+	struct sockaddr_storage sock;
+	socklen_t sock_size = sizeof(sock);
+	struct weir_addr addr;
+	int fd = plain_fd(conn);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = kernel->ops->getpeername(kernel, fd, (struct sockaddr *)&sock, &sock_size);
+	if (conn->sqe_flags & IOSQE_FIXED_FILE)
+		kernel->ops->close(kernel, fd);
+	if (!r)
+		r = weir_addr_from_sockaddr((struct sockaddr *)&sock, sock_size, &addr);
+	return r < 0 ? r : weir_addr_format(&addr, text, size);
+}
+
 /* --- about a connection --- */
 
 void weir_conn_set_user(struct weir_conn *conn, void *user)

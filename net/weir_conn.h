@@ -180,11 +180,12 @@ WEIR_API uint64_t weir_conn_bytes_in(const struct weir_conn *conn);
 WEIR_API uint64_t weir_conn_bytes_out(const struct weir_conn *conn);
 
 /*
- * Writes the peer's address ("tcp://10.0.0.7:51234", "unix:") into text of size bytes. A few
- * system calls for direct descriptors: not for every request.
- * Returns 0, -ENOSPC when it does not fit (WEIR_ADDR_TEXT is always enough), or the kernel's error.
+ * Writes the peer's address ("tcp://10.0.0.7:51234", "unix:") into text of size bytes. A direct
+ * descriptor is installed for it as a plain one for a moment: two operations, not for every request.
+ * In a coroutine. Returns 0, -ENOSPC when it does not fit (WEIR_ADDR_TEXT is always enough), -ENOTCONN (the
+ * peer is gone), -EMFILE, -ECANCELED, -ETIMEDOUT, -EINVAL (a kernel before 6.8), -EDEADLK.
  */
-WEIR_API int weir_conn_peer(const struct weir_conn *conn, char *text, size_t size);
+WEIR_API int weir_conn_peer(struct weir_conn *conn, char *text, size_t size);
 
 #ifdef __cplusplus
 }

@@ -500,6 +500,18 @@ static void after_a_half_close_the_peer_sees_the_end_and_can_still_answer(void)
 	close_pair(&pair);
 }
 
+static void the_peer_of_a_socket_pair_has_no_name(void)
+{
+	struct pair pair;
+	char text[128];
+
+	open_pair(&pair, NULL);
+	assert_int_equal(weir_conn_peer(pair.conn, text, sizeof(text)), 0);
+	assert_string_equal(text, "unix:");
+	assert_int_equal(weir_conn_peer(pair.conn, text, 3), -ENOSPC);
+	close_pair(&pair);
+}
+
 /* --- the end --- */
 
 static void closing_sends_what_was_written_first(void)
@@ -755,6 +767,7 @@ int main(void)
 		ring_test(a_cancelled_large_write_returns_when_its_memory_is_free_again),
 		ring_test(a_write_to_a_peer_that_is_gone_is_an_error_and_stays_one),
 		ring_test(after_a_half_close_the_peer_sees_the_end_and_can_still_answer),
+		ring_test(the_peer_of_a_socket_pair_has_no_name),
 		ring_test(closing_sends_what_was_written_first),
 		ring_test(the_peer_sees_the_close_although_a_receive_was_armed),
 		ring_test(aborting_with_output_that_nobody_takes_ends_at_once),
