@@ -685,9 +685,42 @@ static void port_0_is_the_same_on_every_core(void **state)
 	}
 }
 
+static void tell_the_peer(struct weir_conn *conn, void *arg)
+{
+	char text[WEIR_ADDR_TEXT] = "";
+
+	(void)arg;
+	assert_int_equal(weir_conn_peer(conn, text, sizeof(text)), 0);
+	weir_conn_write_all(conn, text, sizeof(text));
+}
+
+static void a_connection_knows_its_peer(void)
+{
+	struct server server = { .address = "tcp://127.0.0.1:0", .handler = tell_the_peer };
+	struct weir_kernel *kernel = weir__kernel_uring();
+	char told[WEIR_ADDR_TEXT], own[WEIR_ADDR_TEXT];
+	struct sockaddr_storage sock;
+	socklen_t size = sizeof(sock);
+	struct weir_addr addr;
+	struct weir_conn *conn;
+
+	server.opts.at_accept = true;
+	start(&server);
+	conn = raw_connect(server.bound);
+	assert_int_equal(kernel->ops->getsockname(kernel, conn->fd, (struct sockaddr *)&sock, &size),
+			 0);
+	assert_int_equal(weir_addr_from_sockaddr((struct sockaddr *)&sock, size, &addr), 0);
+	assert_int_equal(weir_addr_format(&addr, own, sizeof(own)), 0);
+	assert_int_equal(weir_conn_read_exact(conn, told, sizeof(told)), sizeof(told));
+	assert_string_equal(told, own);
+	weir_conn_close(conn);
+	assert_int_equal(stop(&server), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		ring_test(a_connection_knows_its_peer),
 		ring_test(every_family_is_served),
 		ring_test(an_idle_connection_has_no_coroutine),
 		ring_test(the_server_may_speak_first),
