@@ -16,7 +16,8 @@ static int describe(struct weir_http_req *req, void *arg)
 	struct weir_http_text query = weir_http_req_query(req);
 	struct weir_http_text x = weir_http_req_header(req, "x-test");
 	struct http_server *server = arg;
-	char body[512], text[2048];
+	char body[512];
+	static char text[20000];
 	ssize_t n;
 	int size;
 
