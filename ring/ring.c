@@ -137,6 +137,8 @@ static void publish_metrics(struct weir_ring *ring)
 	weir__metric_set(metrics, WEIR__M_BUFS_LENT, ring->bufs.lent);
 }
 
+static void arm_wake_read(struct weir_ring *ring);
+
 static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 {
 	struct weir_ring *ring = ring_of(driver);
@@ -146,6 +148,8 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 
 	if (weir_unlikely(ring->cancels_wanted))
 		weir__slots_retry_cancels(ring);
+	if (weir_unlikely(ring->wake_wanted))
+		arm_wake_read(ring);
 	weir__bufs_publish(&ring->bufs);
 	if (weir_unlikely(weir__bufs_are_awaited(&ring->bufs)))
 		weir__bufs_feed(&ring->bufs);
@@ -164,13 +168,13 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 
 /* --- waking --- */
 
-static void wake_read_done(struct weir_op *op, int res, uint32_t flags);
-
 static void arm_wake_read(struct weir_ring *ring)
 {
 	struct io_uring_sqe *sqe = weir__op_sqe(ring, WEIR_RESERVED);
 
-	weir_assert(sqe);
+	ring->wake_wanted = !sqe;	/* the kernel takes no more now: the next turn tries again */
+	if (!sqe)
+		return;
 	io_uring_prep_read(sqe, ring->wake_fd, &ring->wake_count, sizeof(ring->wake_count), 0);
 	weir__op_go(ring, &ring->wake_op, sqe, WEIR_RESERVED);
 }
@@ -181,8 +185,24 @@ static void wake_read_done(struct weir_op *op, int res, uint32_t flags)
 
 	(void)res;
 	(void)flags;
-	if (!ring->draining)
+	if (!ring->stopping)
 		arm_wake_read(ring);
+}
+
+/* Nothing else is in flight. A kernel that cannot go on is left with it: the teardown ends it. */
+static void stop_wake(struct weir_ring *ring)
+{
+	ring->stopping = true;
+	ring->wake_wanted = false;
+	if (ring->wake_fd < 0)
+		return;
+	weir__op_cancel(ring, &ring->wake_op);
+	while (ring->wake_op.slot_ && enter(ring, 1, IORING_ENTER_GETEVENTS, WEIR_NEVER) >= 0) {
+		reap(ring);
+		weir__slots_retry_cancels(ring);
+	}
+	ring->kernel->ops->close(ring->kernel, ring->wake_fd);
+	ring->wake_fd = -1;
 }
 
 static void notify(struct weir_ring *ring)
@@ -206,8 +226,14 @@ static void ring_wake(struct weir_driver *driver, struct weir_driver *from)
 	}
 	io_uring_prep_msg_ring(sqe, ring->uring.ring_fd, 0, 0, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-	sqe->user_data = 0;
+	sqe->user_data = 1 + driver->worker->index;
 	ring_of(from)->wakes++;
+}
+
+/* The kernel had no memory for the message; a core that is not woken may sleep for ever. */
+void weir__ring_wake_failed(struct weir_ring *ring, unsigned core)
+{
+	notify(ring_of(ring->driver.worker->port.mesh->berths[core].driver));
 }
 
 /* Without notify (before 6.13) other threads reach the ring through an eventfd. */
@@ -234,7 +260,12 @@ static int ring_start(struct weir_driver *driver)
 	int r = weir__ring_start(ring);
 
 	driver->worker->ring = ring;
-	return r < 0 ? r : start_wake(ring);
+	if (r < 0)
+		return r;
+	r = start_wake(ring);
+	if (r < 0)
+		weir__bufs_fini(ring);
+	return r;
 }
 
 static bool ring_is_drained(struct weir_driver *driver)
@@ -245,7 +276,8 @@ static bool ring_is_drained(struct weir_driver *driver)
 		ring->draining = true;
 		weir__slots_cancel_all(ring);
 	}
-	return weir__slots_are_empty(ring);
+	/* The read of the wakes stays until stop(): others may have to tell us that all is over. */
+	return weir__slots_taken(ring) == (ring->wake_op.slot_ != 0);
 }
 
 static void ring_stop(struct weir_driver *driver)
@@ -253,13 +285,11 @@ static void ring_stop(struct weir_driver *driver)
 	struct weir_ring *ring = ring_of(driver);
 	struct io_uring *uring = &ring->uring;
 
+	stop_wake(ring);
 	weir__bufs_fini(ring);
 	if (ring->enter_flags & IORING_ENTER_REGISTERED_RING)
 		ring->kernel->ops->ring_register(ring->kernel, uring,
 						 IORING_UNREGISTER_RING_FDS, NULL, 0);
-	if (ring->wake_fd >= 0)
-		ring->kernel->ops->close(ring->kernel, ring->wake_fd);
-	ring->wake_fd = -1;
 	ring->enabled = false;
 }
 
@@ -323,7 +353,7 @@ void weir__ring_destroy(struct weir_ring *ring)
 {
 	if (!ring)
 		return;
-	weir_assert(weir__slots_are_empty(ring));
+	weir_assert(!weir__slots_taken(ring));
 	ring->kernel->ops->ring_teardown(ring->kernel, &ring->uring);
 	weir__free(ring->slots, ring->slots_size * sizeof(*ring->slots));
 	weir__free(ring, sizeof(*ring));

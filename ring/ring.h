@@ -91,9 +91,10 @@ struct weir_ring {
 	uint32_t features;
 	bool has_direct;		/* direct descriptors are registered */
 	bool has_notify;		/* the kernel can post to us without a ring */
-	bool enabled, draining;
+	bool enabled, draining, stopping;
 	int wake_fd;			/* eventfd where notify is not there, else -1 */
 	struct weir_op wake_op;
+	bool wake_wanted;		/* its read found no SQE */
 	uint64_t wake_count;
 
 	uint64_t enters, cqes, ops, stale, overflow, wakes;
@@ -138,6 +139,9 @@ int weir__op_end(struct weir_op_wait *w, struct io_uring_sqe *sqe, int64_t deadl
 
 /* Submits what is queued, without waiting. Returns 0 or -errno. */
 int weir__ring_flush(struct weir_ring *ring);
+
+/* A wake that this ring sent to core by message failed. */
+void weir__ring_wake_failed(struct weir_ring *ring, unsigned core);
 
 /* Name of an IORING_OP_*. */
 const char *weir__opcode_name(unsigned opcode);

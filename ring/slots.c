@@ -4,8 +4,8 @@
  *
  * user_data of an op's SQE is its slot's generation and index; of a cancel, the same
  * with TAG_CANCEL. A CQE whose generation does not match belongs to an op that is gone:
- * it is counted and ignored, and can never reach an op that reuses the memory. 0 is
- * nobody's: wakes carry it.
+ * it is counted and ignored, and can never reach an op that reuses the memory. No op has
+ * generation 0: wakes do.
  *
  * Invariant (slots_check): the slots of the free list and the taken ones are together
  * the slots that were ever used, and a free slot has no op and nothing pending.
@@ -165,11 +165,10 @@ void weir__slots_cancel_all(struct weir_ring *ring)
 			weir__op_cancel(ring, ring->slots[i].op);
 }
 
-bool weir__slots_are_empty(const struct weir_ring *ring)
+unsigned weir__slots_taken(const struct weir_ring *ring)
 {
 	slots_check(ring);
-	return !ring->taken[WEIR_TRANSIENT] && !ring->taken[WEIR_ARMED] &&
-	       !ring->taken[WEIR_RESERVED];
+	return ring->taken[WEIR_TRANSIENT] + ring->taken[WEIR_ARMED] + ring->taken[WEIR_RESERVED];
 }
 
 /* --- waiting for a slot --- */
@@ -265,8 +264,11 @@ void weir__slots_complete(struct weir_ring *ring, uint64_t user_data, int res, u
 	bool is_cancel = user_data & TAG_CANCEL;
 	struct weir_slot *slot = &ring->slots[index];
 
-	if (weir_unlikely(!user_data))
-		return;		/* a wake, or the failure of one: being awake is all it means */
+	if (weir_unlikely(!(user_data >> 32))) {	/* a wake: being awake is all it means */
+		if (user_data)
+			weir__ring_wake_failed(ring, (unsigned)user_data - 1);
+		return;
+	}
 	if (weir_unlikely(index >= ring->slots_used || slot->generation != user_data >> 32 ||
 			  !slot->op)) {
 		ring->stale++;

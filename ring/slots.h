@@ -10,7 +10,7 @@
 /* One CQE: finds its op and moves it on. */
 void weir__slots_complete(struct weir_ring *ring, uint64_t user_data, int res, uint32_t flags);
 
-/* An SQE without a slot, for what nobody waits for; the caller sets user_data to 0. */
+/* An SQE without a slot, for what nobody waits for; user_data is below 2^32. */
 struct io_uring_sqe *weir__bare_sqe(struct weir_ring *ring);
 
 /* Gives free slots to those who wait for them. */
@@ -25,6 +25,8 @@ void weir__slot_wait_cancel(struct weir_ring *ring, struct weir_slot_wait *wait)
 void weir__slots_retry_cancels(struct weir_ring *ring);
 
 void weir__slots_cancel_all(struct weir_ring *ring);
-bool weir__slots_are_empty(const struct weir_ring *ring);
+
+/* Of all purses. */
+unsigned weir__slots_taken(const struct weir_ring *ring);
 
 #endif

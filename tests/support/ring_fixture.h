@@ -99,8 +99,8 @@ free_worker:
 	return r;
 }
 
-/* The same with the defaults; the program ends with 77 where io_uring is refused. */
-static inline int on_ring(int (*fn)(void *), void *arg)
+/* The program ends with 77 where io_uring is refused. */
+static inline void skip_if_refused(void)
 {
 	struct ring_fixture fixture = ring_fixture_defaults();
 	struct weir_ring *ring;
@@ -110,9 +110,16 @@ static inline int on_ring(int (*fn)(void *), void *arg)
 		fprintf(stderr, "skipped: io_uring is refused here: %s\n", strerror(-r));
 		exit(77);
 	}
-	if (r < 0)
-		return r;
-	weir__ring_destroy(ring);
+	if (!r)
+		weir__ring_destroy(ring);
+}
+
+/* The same with the defaults; the program ends with 77 where io_uring is refused. */
+static inline int on_ring(int (*fn)(void *), void *arg)
+{
+	struct ring_fixture fixture = ring_fixture_defaults();
+
+	skip_if_refused();
 	return on_ring_with(&fixture, fn, arg);
 }
 
