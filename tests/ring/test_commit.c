@@ -220,14 +220,15 @@ static void writers_park_in_line_when_the_group_is_full(void)
 	struct weir_file *file = open_log(false);
 	struct weir_commit *log = create(file, &opts);
 	char data[100] = "";
+	static const size_t sizes[4] = { 40, 40, 90, 10 };
 	struct writer writers[4];
 
 	for (int i = 0; i < 4; i++)
-		writers[i] = (struct writer){ .log = log, .data = data, .size = i == 2 ? 90 : 40 };
+		writers[i] = (struct writer){ .log = log, .data = data, .size = sizes[i] };
 	for (int i = 0; i < 4; i++)
 		go(&writers[i]);
 	weir_yield();
-	/* The third has no room, and the fourth does not overtake it. */
+	/* The third has no room, and the fourth, which has, does not overtake it. */
 	assert_int_equal(info(log).waiting, 2);
 	assert_int_equal(info(log).parked, 2);
 	for (int i = 0; i < 4; i++)

@@ -284,7 +284,9 @@ static void close_waits_for_calls_and_refuses_new_ones(void)
 	assert_int_equal(weir_file_write(file, &byte, 1, -1), -EBADF);
 	assert_int_equal(weir_file_sync(file), -EBADF);
 	assert_int_equal(weir_file_close(file), -EBUSY);
+	weir_sleep(WEIR_MS);
 	assert_int_equal(files_info().open, 1);
+	assert_true(fcntl(weir_file_fd(file), F_GETFD) >= 0);
 	assert_int_equal(write(weir_file_fd(file), "end", 3), 3);
 	assert_int_equal(weir_coro_join(reader, WEIR_NEVER, &res), 0);
 	assert_int_equal(res, 3);
