@@ -230,7 +230,9 @@ static int poll_a_pipe(void *arg)
 	assert_int_equal(pipe(fds), 0);
 	weir_op_init(&op, poll_done, "poll");
 	assert_int_equal(weir_op_poll(&op, fds[0], POLLIN), 0);
+#ifndef WEIR_DEBUG
 	assert_int_equal(weir_op_nop(&op), -EBUSY);
+#endif
 	weir_yield();
 	assert_true(weir_op_is_inflight(&op));
 	assert_int_equal(write(fds[1], "x", 1), 1);
