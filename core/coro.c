@@ -111,11 +111,8 @@ const char *weir__coros_current_name(void)
 void weir__coro_run(struct weir_task *task)
 {
 	struct weir_coro *coro = weir_container_of(task, struct weir_coro, task);
-	struct weir_worker *worker = coro->worker;
 
-	weir_assert(!worker->coros.current);
-	weir__notes_thread(&worker->coros.loop_notes);
-	weir__coro_switch(worker, NULL, coro);
+	weir__coro_enter(coro->worker, coro);
 }
 
 /* drop() may set locals again: a few rounds, then what is left is not dropped. */

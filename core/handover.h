@@ -3,10 +3,12 @@
  * handover.h - who runs next, and getting there: from the worker's loop into a coroutine,
  * from one coroutine straight into the next that is ready, and back.
  *
- * Handing over directly saves the way through the loop, and more: the processor predicts
- * each return from the calls it has seen. Two coroutines that wait in the same function are
- * the same calls deep, so the second's returns are predicted by the first's calls. Coming
- * from the loop they are all wrong, 5 to 9 ns each.
+ * All of it is inlined, for the processor predicts each return from the calls it has seen.
+ * Two coroutines that wait in the same function are the same calls deep; when nothing between
+ * them calls or returns, the second's returns are predicted by the first's calls. A loop
+ * that calls a function to switch spoils this for every return on the way, at 5 to 9 ns each:
+ * a yield by way of the loop took 32 ns that way and takes 15 ns inlined. Handing over
+ * directly saves the loop's own work: 10 ns.
  *
  * worker->tasks_left bounds it: tasks that may run before the loop looks at its budget. The
  * loop sets it, and a coroutine that hands over counts the task it starts.
@@ -60,6 +62,15 @@ weir__coro_switch(struct weir_worker *worker, struct weir_coro *from, struct wei
 			     to ? &to->context : &coros->loop);
 	weir__notes_arrive(from ? &from->notes : &coros->loop_notes, &coros->loop_notes);
 	weir__coro_bury(coros);
+}
+
+/* From the worker's loop: runs coro until it, or whom it handed over to, lets the loop run. */
+static inline __attribute__((always_inline)) void weir__coro_enter(struct weir_worker *worker,
+								   struct weir_coro *coro)
+{
+	weir_assert(!worker->coros.current);
+	weir__notes_thread(&worker->coros.loop_notes);
+	weir__coro_switch(worker, NULL, coro);
 }
 
 /* Lets others run until the running coroutine coro is run again. */
