@@ -18,28 +18,32 @@
 #include "core/waiting.h"
 #include "core/worker.h"
 
+/* The first line is the only one that both cores touch, unless a lane is full. */
 struct call {
-	/* The caller's. */
-	struct weir_wait wait;
-	struct weir_parcel there;
-	struct weir_parcel stop;
-	unsigned owed;		/* answers still to come */
-	unsigned to;
-	bool cancelled;		/* the callee looks at it before it starts fn */
-
 	/* Written before the call is sent. */
-	weir_call_fn fn;
+	weir_call_fn fn WEIR__CACHE_ALIGNED;
 	void *arg;
 	int64_t deadline_ns;
 	unsigned from;
-
+	bool cancelled;		/* later: the callee looks at it before it starts fn */
 	/* The callee's. */
-	struct weir_coro *coro;	/* runs fn */
-	struct weir_parcel back;
-	struct weir_parcel stopped;
 	int error;		/* why fn was not run, or 0 */
 	int res;
+	struct weir_coro *coro;	/* runs fn */
+
+	/* The caller's. */
+	struct weir_wait wait WEIR__CACHE_ALIGNED;
+	struct weir_parcel there;
+	unsigned owed;		/* answers still to come */
+	unsigned to;
+
+	/* Of messages that find their lane full: the caller's, and the callee's. */
+	struct weir_parcel stop;
+	struct weir_parcel back;
+	struct weir_parcel stopped;
 };
+
+static_assert(offsetof(struct call, wait) == WEIR__CACHE_LINE, "one line is shared");
 
 static void ended(void *arg)
 {
@@ -53,9 +57,13 @@ static void ended(void *arg)
 
 static void answer(struct call *call, int error)
 {
+	struct weir_port *port = &weir__self->port;
+
 	call->error = error;
+	if (weir_likely(weir__port_try(port, call->from, ended, call)))
+		return;
 	call->back = (struct weir_parcel){ .fn = ended, .arg = call };
-	weir__port_send(&weir__self->port, call->from, &call->back);
+	weir__port_send(port, call->from, &call->back);
 }
 
 static int refusal(const struct call *call)
@@ -130,6 +138,7 @@ static void cancel(struct weir_wait *wait, int reason)
 		return;
 	__atomic_store_n(&call->cancelled, true, __ATOMIC_RELAXED);
 	call->owed++;
+	call->stop = (struct weir_parcel){ .fn = stop, .arg = call };
 	weir__port_send(port, call->to, &call->stop);
 }
 
@@ -147,8 +156,9 @@ static int call_core(unsigned core, struct call *call, weir_post_fn begin_fn, in
 	if (!self->shields && self->deadline_ns < deadline_ns)
 		call->deadline_ns = self->deadline_ns;
 	call->there = (struct weir_parcel){ .fn = begin_fn, .arg = call };
-	call->stop = (struct weir_parcel){ .fn = stop, .arg = call };
 	call->from = weir__self->index;
+	call->cancelled = false;
+	call->coro = NULL;
 	call->to = core;
 	call->owed = 1;
 	weir__wait_init(&call->wait);
@@ -158,9 +168,12 @@ static int call_core(unsigned core, struct call *call, weir_post_fn begin_fn, in
 
 int weir_call(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, int *ret_res)
 {
-	struct call call = { .fn = fn, .arg = arg };
-	int r = call_core(core, &call, begin, deadline_ns);
+	struct call call;
+	int r;
 
+	call.fn = fn;
+	call.arg = arg;
+	r = call_core(core, &call, begin, deadline_ns);
 	if (!r && ret_res)
 		*ret_res = call.res;
 	return r;
@@ -168,9 +181,12 @@ int weir_call(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, in
 
 int weir_call_quick(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, int *ret_res)
 {
-	struct call call = { .fn = fn, .arg = arg };
-	int r = call_core(core, &call, begin_quick, deadline_ns);
+	struct call call;
+	int r;
 
+	call.fn = fn;
+	call.arg = arg;
+	r = call_core(core, &call, begin_quick, deadline_ns);
 	if (!r && ret_res)
 		*ret_res = call.res;
 	return r;

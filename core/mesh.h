@@ -153,8 +153,8 @@ void weir__port_rise(struct weir_port *port);
 bool weir__port_try(struct weir_port *port, unsigned to, weir_post_fn fn, void *arg);
 
 /*
- * Sends now or when room comes, whether or not the work has ended. parcel is lent until
- * sent() or, when nobody asks, until it is run.
+ * Sends now or when room comes, whether or not the work has ended. parcel's node is zero.
+ * It is lent until sent() or, when nobody asks, until it is run.
  */
 void weir__port_send(struct weir_port *port, unsigned to, struct weir_parcel *parcel);
 

@@ -11,6 +11,7 @@
  */
 #include "core/worker.h"
 
+#include "core/handover.h"
 #include "core/runtime.h"
 
 #define BUDGET_TASKS 256
@@ -218,7 +219,10 @@ static inline void run_task(struct weir_worker *worker, struct weir_link *link)
 
 	task->queued_ = false;
 	weir__worker_progress(worker);
-	task->run_(task);
+	if (task->run_ == weir__coro_run)
+		weir__coro_enter(worker, weir_container_of(task, struct weir_coro, task));
+	else
+		task->run_(task);
 }
 
 /*
@@ -328,17 +332,22 @@ static inline void relax(void)
 #endif
 }
 
-enum found { NOTHING, MESSAGE, COMPLETION };
+enum found { NOTHING, MESSAGE, COMPLETION, TIME };
 
-/* Ends at until_ns, and where the clock stands still (it is virtual) at once. */
-static enum found poll_until(struct weir_worker *worker, int64_t until_ns)
+/*
+ * Polls until until_ns, when something is due, but no longer than spin_ns; where the clock
+ * stands still (it is virtual) it ends at once. What it finds is at most SPIN_CHECK polls
+ * (below 1 us) later than the worker's clock says.
+ */
+static enum found look_around(struct weir_worker *worker, int64_t until_ns, int64_t spin_ns)
 {
 	struct weir_driver *driver = worker->driver;
-	int64_t before_ns = worker->now_ns;
-	int64_t now_ns;
+	int64_t give_up_ns = worker->now_ns + spin_ns;
 	unsigned polls = 0;
 
 	for (;;) {
+		int64_t before_ns = worker->now_ns;
+
 		if (weir__port_is_ready(&worker->port))
 			return MESSAGE;
 		if (driver->ops->is_ready(driver))
@@ -346,10 +355,11 @@ static enum found poll_until(struct weir_worker *worker, int64_t until_ns)
 		relax();
 		if (++polls % SPIN_CHECK)
 			continue;
-		now_ns = driver->ops->now(driver);
-		if (now_ns >= until_ns || now_ns == before_ns)
+		worker->now_ns = driver->ops->now(driver);
+		if (worker->now_ns >= until_ns)
+			return TIME;
+		if (worker->now_ns >= give_up_ns || worker->now_ns == before_ns)
 			return NOTHING;
-		before_ns = now_ns;
 	}
 }
 
@@ -377,43 +387,41 @@ static int sleep_until(struct weir_worker *worker, int64_t until_ns)
 
 static int spin_then_sleep(struct weir_worker *worker, int64_t until_ns, int64_t spin_ns)
 {
-	enum weir_spin_end end = WEIR_SPIN_NONE;
+	enum found found;
 	int64_t since_ns;
-	int r = 0;
+	int r = drive(worker, 0);
 
-	if (spin_ns) {
-		r = drive(worker, 0);
-		if (r || has_work(worker))
-			return r;
-	}
+	if (r || has_work(worker) || worker->now_ns >= until_ns)
+		return r;
 	since_ns = worker->now_ns;
-	if (spin_ns && until_ns > since_ns) {
-		int64_t spin_until_ns = since_ns + spin_ns;
-		enum found found = poll_until(worker, spin_until_ns < until_ns ? spin_until_ns
-									       : until_ns);
-
-		if (found == MESSAGE)
-			worker->now_ns = worker->driver->ops->now(worker->driver);
-		else if (found == COMPLETION)
-			r = drive(worker, 0);
-		end = found ? WEIR_SPIN_HIT : WEIR_SPIN_MISS;
-		if (found)
-			weir__metric_add(&worker->metrics, WEIR__M_SPINS_HIT, 1);
-	}
-	if (end != WEIR_SPIN_HIT)
+	found = look_around(worker, until_ns, spin_ns);
+	if (!found)
 		r = sleep_until(worker, until_ns);
-	weir__spin_learn(&worker->spin, worker->now_ns - since_ns, end);
+	else if (found == COMPLETION)
+		r = drive(worker, 0);
+	if (found)
+		weir__metric_add(&worker->metrics, WEIR__M_SPINS_HIT, 1);
+	weir__spin_learn(&worker->spin, worker->now_ns - since_ns,
+			 found ? WEIR_SPIN_HIT : WEIR_SPIN_MISS);
 	return r;
 }
 
 static int wait_and_reap(struct weir_worker *worker, int64_t limit_ns)
 {
 	int64_t until_ns = idle_until(worker, limit_ns);
+	int64_t since_ns = worker->now_ns;
+	int64_t spin_ns;
+	int r;
 
 	weir__spin_observe(&worker->spin, worker->completions, &worker->active_bits);
 	if (!until_ns)
 		return drive(worker, 0);
-	return spin_then_sleep(worker, until_ns, weir__spin_plan(&worker->spin));
+	spin_ns = weir__spin_plan(&worker->spin);
+	if (spin_ns)
+		return spin_then_sleep(worker, until_ns, spin_ns);
+	r = sleep_until(worker, until_ns);
+	weir__spin_learn(&worker->spin, worker->now_ns - since_ns, WEIR_SPIN_NONE);
+	return r;
 }
 
 /* --- the turn --- */

@@ -19,6 +19,7 @@ static const struct {
 } parts[] = {
 	{ "coro", micro_coro },
 	{ "future", micro_future },
+	{ "mesh", micro_mesh },
 	{ "timer", micro_timer },
 };
 
