@@ -191,6 +191,7 @@ def run_checks():
     plain = directory("plain")
     built = build_config("plain")
     checks = [["layers.py", ROOT], ["style.py", ROOT], ["headers.py", ROOT],
+              ["readme.py", ROOT],
               ["exports.py", ROOT, plain], ["install.py", ROOT, plain], ["selftest.py"]]
     if os.path.exists(os.path.join(ROOT, "tests/bench/meson.build")):
         ok = built and run_quietly(["ninja", "-C", plain, "bench"], environment("plain"))

@@ -15,6 +15,7 @@ import exports
 import headers
 import install
 import layers
+import readme
 import style
 
 HEAD = "/* SPDX-License-Identifier: MIT */\n/*\n * x - an example.\n */\n"
@@ -44,6 +45,8 @@ GOOD = {
     "tools/examples/hello.c": HEAD + '#include "weir.h"\n',
     "tests/core/test_answer.c": HEAD + '#include "core/weir_core.h"\n',
     "net/net.h": HEAD,
+    "README.md": "Text.\n```c\n#include \"weir.h\"\n```\n",
+    **{f"{folder}/README.md": "" for folder in ("core", "ring", "net", "tools", "tests")},
 }
 
 
@@ -82,6 +85,9 @@ WHOLE = [
      "needs 0 lines now, not 80"),
     (style, "core/a.c", "/* nothing */\nint a;\n", "no SPDX line"),
     (style, "core/a.c", "/* SPDX-License-Identifier: MIT */\nint a;\n", "no comment that gives"),
+    (readme, "README.md", "```c\nint other;\n```\n", "README.md:1: this code stands in no"),
+    (readme, "README.md", "x\n" * 201, "201 lines"),
+    (readme, "futures/a.c", "", "futures/: has no README.md"),
 ]
 
 
@@ -100,7 +106,7 @@ def complaints(rule, extra):
 
 
 def check_planted():
-    for rule in (layers, style, headers):
+    for rule in (layers, style, headers, readme):
         said = complaints(rule, {})
         if said:
             yield f"{rule.__name__}: complains of the good tree:\n{said}"
