@@ -232,6 +232,16 @@ void weir__conn_flush_run(struct weir_task *task)
 		weir__conn_proceed_close(conn);
 }
 
+/*
+ * Bytes were lost, and who waits for the answer to them would wait for ever. A peer that is gone
+ * ends the input itself, after what it had sent.
+ */
+static void end_input_too(struct weir_conn *conn)
+{
+	if (conn->out_res != -EPIPE && conn->out_res != -ECONNRESET)
+		weir__conn_end_input(conn, conn->out_res);
+}
+
 void weir__conn_send_done(struct weir_op *op, int res, uint32_t flags)
 {
 	struct weir_conn *conn = weir_container_of(op, struct weir_conn, send_op);
@@ -259,6 +269,8 @@ void weir__conn_send_done(struct weir_op *op, int res, uint32_t flags)
 		wake_writers(conn);
 	if (weir_unlikely(conn->closing))
 		weir__conn_proceed_close(conn);
+	else if (weir_unlikely(conn->out_res))
+		end_input_too(conn);
 }
 
 void weir__conn_drop_output(struct weir_conn *conn)

@@ -52,8 +52,8 @@ struct weir_conn_opts {
  * Waits for data and copies up to size bytes into buf. One reader at a time.
  * Returns the count, 0 at the peer's end of file (or when the service drains and nothing
  * is left to read), or -ECANCELED, -ETIMEDOUT (the coroutine's deadline, or the idle
- * deadline), -ECONNRESET and the like from the peer, -EBUSY (somebody else reads), -EINVAL (size 0),
- * -EDEADLK outside a coroutine. Nothing that arrived is lost by a read that ended early.
+ * deadline), -ECONNRESET and the like from the peer, what writing failed with, -EBUSY (somebody else
+ * reads), -EINVAL (size 0), -EDEADLK outside a coroutine. Nothing that arrived is lost by a read that ended early.
  */
 WEIR_API ssize_t weir_conn_read(struct weir_conn *conn, void *buf, size_t size);
 

@@ -14,8 +14,6 @@
 #include "tests/support/nth.h"
 #include "tests/support/ring_fixture.h"
 
-#define SMALL_DEPTH 8
-
 static char root_path[] = "/tmp/weir-test-faults-XXXXXX";
 
 static int make_root(void **state)
@@ -39,19 +37,10 @@ static const char *in_root(const char *name, char path[64])
 	return path;
 }
 
-/* A small ring, so that runs are short and bounds are met. */
 static int on_small_ring(int (*body)(void *))
 {
-	struct ring_fixture fixture = ring_fixture_defaults();
+	struct ring_fixture fixture = ring_fixture_small();
 
-	fixture.ring.depth = SMALL_DEPTH;
-	fixture.ring.armed_max = 16;
-	fixture.ring.direct_max = 16;
-	fixture.ring.bufs = 8;
-	fixture.ring.buf_size = 256;
-	fixture.ring.sq_size = 8;
-	fixture.ring.cq_size = 64;
-	fixture.worker.coros.coros_max = 64;
 	fixture.timeout_ns = NTH_WAIT_NS;
 	return on_ring_with(&fixture, body, NULL);
 }

@@ -154,10 +154,13 @@ static bool fault_is_transfer(const struct io_uring_sqe *sqe)
 	}
 }
 
-/* Its result will be res: a NOP takes its place, and the CQE is rewritten when it comes. */
+/*
+ * Its result will be res: a NOP takes its place, and the CQE is rewritten when it comes. What is
+ * reset is reset for both ends: then a shutdown takes its place.
+ */
 static void fault_replace(struct fault_ring *ring, struct io_uring_sqe *sqe, int res)
 {
-	uint64_t user_data = sqe->user_data;
+	struct io_uring_sqe was = *sqe;
 	unsigned i = 0;
 
 	while (i < ring->marks_used && ring->marks[i])
@@ -165,11 +168,17 @@ static void fault_replace(struct fault_ring *ring, struct io_uring_sqe *sqe, int
 	weir_assert(i < FAULT_MARKS);
 	if (i == ring->marks_used)
 		ring->marks_used++;
-	ring->marks[i] = user_data;
+	ring->marks[i] = was.user_data;
 	ring->marks_res[i] = res;
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = IORING_OP_NOP;
-	sqe->user_data = user_data;
+	if (res == -ECONNRESET || res == -EPIPE) {
+		sqe->opcode = IORING_OP_SHUTDOWN;
+		sqe->fd = was.fd;
+		sqe->flags = was.flags & IOSQE_FIXED_FILE;
+		sqe->len = SHUT_RDWR;
+	}
+	sqe->user_data = was.user_data;
 }
 
 static void fault_sqe(struct fault_ring *ring, struct io_uring_sqe *sqe)

@@ -30,11 +30,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/weir_core.h"
+#include "core/weir_coro.h"
 
 #define NTH_RUNS_MAX 20000
 #define NTH_ALARM_S 20
 #define NTH_WAIT_NS (8 * WEIR_S)
+#define NTH_PATIENCE_NS (20 * WEIR_MS)
 
 typedef int (*nth_fn)(void *arg);
 
@@ -185,6 +186,7 @@ static inline struct nth_state nth_begin(const char *name, nth_fn fn, void *arg)
 /* What is kept goes back to the default allocator, which frees in the same way. */
 static inline void nth_end(void)
 {
+	print_message("%s: %u runs\n", nth.run, nth.runs);
 	assert_int_equal(weir_set_allocator(NULL), 0);
 	signal(SIGSEGV, SIG_DFL);
 	signal(SIGABRT, SIG_DFL);
@@ -223,6 +225,22 @@ static inline void nth_allocations(const char *name, nth_fn fn, void *arg)
 }
 
 #ifdef WEIR_TESTS_FAULT_KERNEL_H
+
+/*
+ * Joins coro. Where everything goes on failing a peer may wait for what never comes, and that is no
+ * hang: it is cancelled after a while.
+ */
+static inline int nth_join(struct weir_coro *coro)
+{
+	int res = 0;
+
+	weir_coro_shield();
+	while (weir_coro_join(coro, weir_in(NTH_PATIENCE_NS), &res) == -ETIMEDOUT)
+		if (fault.sticky && fault.hits)
+			weir_coro_cancel(coro);
+	weir_coro_unshield();
+	return res;
+}
 
 static inline void nth_calls_how(const char *name, enum fault_kind kind, bool sticky,
 				 unsigned variant, nth_fn fn, void *arg)

@@ -44,6 +44,22 @@ static inline struct ring_fixture ring_fixture_defaults(void)
 	};
 }
 
+/* So small that runs are short and every bound is met. */
+static inline struct ring_fixture ring_fixture_small(void)
+{
+	struct ring_fixture fixture = ring_fixture_defaults();
+
+	fixture.ring.depth = 8;
+	fixture.ring.armed_max = 16;
+	fixture.ring.direct_max = 16;
+	fixture.ring.bufs = 8;
+	fixture.ring.buf_size = 256;
+	fixture.ring.sq_size = 8;
+	fixture.ring.cq_size = 64;
+	fixture.worker.coros.coros_max = 64;
+	return fixture;
+}
+
 static inline bool ring_is_refused(int r)
 {
 	return r == -ENOSYS || r == -EPERM || r == -EACCES;
