@@ -26,8 +26,8 @@
 #define POSTS 20000000
 #define POST_ROUNDS 5
 #define CALLS_AWAKE 50000
-#define CALLS_WARM 2000
-#define CALLS_ASLEEP 500
+#define CALLS_WARM 1000
+#define CALLS_ASLEEP 2000
 
 static micro_report_fn report_line;
 static uint64_t received;	/* by core 1 */
@@ -183,21 +183,16 @@ static int answer(void *arg)
 typedef int (*call_fn)(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns,
 		       int *ret_res);
 
-static int bench_calls(const char *name, call_fn call, int count, int64_t pause_ns,
-		       double target_ns)
+static int bench_calls(const char *name, call_fn call, int count, double target_ns)
 {
 	double *samples = calloc((size_t)count, sizeof(*samples));
-	int warm = pause_ns ? 5 : CALLS_WARM;
 	int i, r = 0;
 
 	if (!samples)
 		return -ENOMEM;
-	for (i = -warm; i < count && !r; i++) {
-		double before;
+	for (i = -CALLS_WARM; i < count && !r; i++) {
+		double before = micro_now_ns();
 
-		if (pause_ns)
-			weir_sleep(pause_ns);
-		before = micro_now_ns();
 		r = call(1, answer, NULL, WEIR_NEVER, NULL);
 		if (i >= 0)
 			samples[i] = micro_now_ns() - before;
@@ -208,27 +203,30 @@ static int bench_calls(const char *name, call_fn call, int count, int64_t pause_
 	return r;
 }
 
-static int service(void *arg)
+static int service_awake(void *arg)
 {
 	int r;
 
 	if (weir_core())
 		return 0;
 	bench_posts();
-	r = bench_calls("mesh: call and answer, awake", weir_call, CALLS_AWAKE, 0, 500);
+	r = bench_calls("mesh: call and answer, awake", weir_call, CALLS_AWAKE, 500);
 	if (!r)
 		r = bench_calls("mesh: quick call and answer, awake", weir_call_quick, CALLS_AWAKE,
-				0, 0);
-	if (!r)
-		r = bench_calls("mesh: call and answer, asleep", weir_call, CALLS_ASLEEP,
-				2 * WEIR_MS, 45000);
+				0);
 	return r;
+}
+
+static int service_asleep(void *arg)
+{
+	if (weir_core())
+		return 0;
+	return bench_calls("mesh: call and answer, asleep", weir_call, CALLS_ASLEEP, 45000);
 }
 
 int micro_mesh(micro_report_fn report)
 {
-	const struct weir_opts opts = { .cores = 2, .no_signals = true, .stall_ns = -1 };
-
+	struct weir_opts opts = { .cores = 2, .no_signals = true, .stall_ns = -1 };
 	int r;
 
 	report_line = report;
@@ -239,5 +237,8 @@ int micro_mesh(micro_report_fn report)
 	r = bench_bare(false, BARE_POLLS);
 	if (!r)
 		r = bench_bare(true, BARE_WAKES);
-	return r < 0 ? r : weir_run(&opts, service, NULL);
+	if (!r)
+		r = weir_run(&opts, service_awake, NULL);
+	opts.spin_ns = -1;
+	return r < 0 ? r : weir_run(&opts, service_asleep, NULL);
 }
