@@ -25,7 +25,7 @@ static double run(void (*prepare)(void), double count)
 
 		prepare();
 		begin = micro_now_ns();
-		while (worker.live)
+		while (worker.live || !weir__queue_is_empty(&worker.ready))
 			weir__worker_turn(&worker, 0);
 		ns = (micro_now_ns() - begin) / count;
 		if (i == 0 || ns < best)
