@@ -15,6 +15,10 @@
  * coroutine, and every later one, return -ECANCELED, each once what it had started has
  * really ended: no buffer is in use by the kernel when a waiting call has returned.
  * Deadlines work the same way with -ETIMEDOUT.
+ *
+ * The stack is small (64 KiB by default) and guarded: one that overflows ends the process
+ * with SIGSEGV, after a line on stderr that names the coroutine. Floating-point control words
+ * (fesetround()) are the thread's: put them back before the next waiting call.
  */
 #ifndef WEIR_CORO_H
 #define WEIR_CORO_H
@@ -44,8 +48,10 @@ struct weir_coro_opts {
  * opts may be NULL. With opts->detached, ret may be NULL; else *ret is the caller's to
  * join (once). Stacks come from the worker's pool, their size and number are options of
  * weir_run().
- * Returns 0, -ENOBUFS when coros_max coroutines live on this worker, -ENOMEM,
- * -ESHUTDOWN when the worker has ended its work. On error fn was not and will not be called.
+ * Returns 0, -ENOBUFS when coros_max coroutines live on this worker (one that has ended but
+ * was not joined counts), -ENOMEM, -ESHUTDOWN when the worker has ended its work or this
+ * thread is none, -EINVAL without fn, or without ret when not detached. On error fn was
+ * not and will not be called.
  */
 WEIR_API int weir_coro_spawn(const struct weir_coro_opts *opts, weir_coro_fn fn, void *arg,
 			     struct weir_coro **ret);
@@ -53,12 +59,14 @@ WEIR_API int weir_coro_spawn(const struct weir_coro_opts *opts, weir_coro_fn fn,
 /*
  * Waits until coro has ended and frees it. *ret_res (may be NULL) is what its function
  * returned. When the wait itself ends early (the caller was cancelled, deadline_ns
- * passed) coro is still the caller's to join.
- * Returns 0, -ECANCELED, -ETIMEDOUT, -EDEADLK (joining oneself, or outside a coroutine).
+ * passed) coro is still the caller's to join. What has ended is joined without waiting,
+ * even by a cancelled coroutine or outside of one.
+ * Returns 0, -ECANCELED, -ETIMEDOUT, -EDEADLK (it would wait, for oneself or outside a
+ * coroutine), -EBUSY when somebody else joins coro or it was detached.
  */
 WEIR_API int weir_coro_join(struct weir_coro *coro, int64_t deadline_ns, int *ret_res);
 
-/* Nobody will join coro: it is gone when it ends, or now if it has. */
+/* Nobody will join coro: it is gone when it ends, or now if it has. Once, and not while joined. */
 WEIR_API void weir_coro_detach(struct weir_coro *coro);
 
 /*
@@ -113,7 +121,7 @@ WEIR_API void weir_coro_set_name(struct weir_coro *coro, const char *name);
 /*
  * Local data of the calling coroutine: WEIR_CORO_LOCALS pointers, NULL at start, that follow
  * it wherever it waits. index < WEIR_CORO_LOCALS. drop (may be NULL) is called with a value
- * that is not NULL when the coroutine ends.
+ * that is not NULL when the coroutine ends, in the coroutine; replacing a value does not drop it.
  * set returns 0, -EINVAL for an index out of range, -EDEADLK outside a coroutine; get returns NULL
  * then.
  */
