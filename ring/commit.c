@@ -228,6 +228,7 @@ static void op_done(struct weir_op *op, int res, uint32_t flags)
 	struct weir_file *file = log->file;
 
 	(void)flags;
+	weir__file_completed();
 	if (res > 0) {
 		log->written += (size_t)res;
 		if (log->written < log->flying->size) {

@@ -130,6 +130,7 @@ static int end(struct weir_file *file, struct weir_op_wait *w, struct io_uring_s
 {
 	int r = weir__op_end(w, sqe, WEIR_NEVER);
 
+	weir__file_completed();
 	weir__file_leave(file);
 	return r;
 }
@@ -332,6 +333,7 @@ static int sync_file(struct weir_file *file, const char *what, unsigned flags)
 	r = weir__op_end(&w, sqe, WEIR_NEVER);
 	if (is_sync_failure(w.ring, r))
 		file->failed = true;
+	weir__file_completed();
 	weir__file_leave(file);
 	return r;
 }

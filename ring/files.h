@@ -95,6 +95,15 @@ static inline void weir__file_leave(struct weir_file *file)
 		weir__wait_wake(file->closer, 0);
 }
 
+/*
+ * An operation on a file has ended. Polling does not make a disk faster, it only burns the core:
+ * to the worker (core/spin.h) a disk is as many sources as there are, so that it sleeps.
+ */
+static inline void weir__file_completed(void)
+{
+	weir__self->active_bits = UINT64_MAX;
+}
+
 /* Prepares a read or write: the direct descriptor and registered memory where there is one. */
 void weir__file_prep_read(const struct weir_file *file, struct io_uring_sqe *sqe, void *buf,
 			  size_t size, int64_t offset);
