@@ -37,6 +37,7 @@ static void net_exit(struct weir_worker_exit *hook)
 	weir__slab_fini(&net->chunks);
 	weir__slab_fini(&net->refs);
 	weir__slab_fini(&net->msgs);
+	weir__slab_fini(&net->asyncs);
 	weir__self->net = NULL;
 	weir__free(net, sizeof(*net));
 }
@@ -55,6 +56,7 @@ int weir__net_self(struct weir_net **ret_net)
 		weir__slab_init(&net->chunks, WEIR_OUT_CHUNK, CHUNKS_MAX);
 		weir__slab_init(&net->refs, sizeof(struct weir_piece), REFS_MAX);
 		weir__slab_init(&net->msgs, sizeof(struct weir_piece_msg), REFS_MAX);
+		weir__slab_init(&net->asyncs, sizeof(struct weir_conn_async), REFS_MAX);
 		weir__list_init(&net->all);
 		net->exit.run = net_exit;
 		weir__worker_at_exit(worker, &net->exit);

@@ -11,6 +11,7 @@
 #include "core/waiting.h"
 #include "core/weir_task.h"
 #include "core/worker.h"
+#include "futures/weir_future.h"
 #include "net/weir_conn.h"
 #include "ring/ring.h"
 
@@ -42,9 +43,26 @@ struct weir_net {
 	struct weir_slab chunks;	/* inline output: OUT_CHUNK bytes each */
 	struct weir_slab refs;		/* struct weir_piece of references */
 	struct weir_slab msgs;		/* struct weir_piece_msg */
+	struct weir_slab asyncs;	/* struct weir_conn_async: reads and writes as futures */
 	struct weir_node all;		/* every connection of this core */
 	struct weir_worker_exit exit;
 	uint64_t accepted, closed, refused;
+};
+
+/* One who waits for data: told once, with a count, 0 at the end, or -errno. */
+struct weir_reader {
+	void (*done)(struct weir_reader *reader, int res);
+	void *buf;			/* copy into it, or NULL: lease */
+	size_t size;
+	struct weir_lease *lease;
+};
+
+/* A read or a write as a future. */
+struct weir_conn_async {
+	struct weir_reader reader;
+	struct weir_promise promise;
+	struct weir_conn *conn;
+	size_t size;
 };
 
 struct weir_conn_owner;
@@ -76,7 +94,7 @@ struct weir_conn {
 	bool paused, ready_told, eof_soon;
 	int in_res;			/* ENDED: 0 or -errno */
 	uint64_t bytes_in;
-	struct weir_wait *reader;	/* a coroutine in read or lease */
+	struct weir_reader *reader;	/* who waits for data */
 	void (*ready)(struct weir_conn *conn);
 	const struct weir_conn_events *events;
 	struct weir_bufs_wait starve;
@@ -96,6 +114,7 @@ struct weir_conn {
 	int fd;
 	uint8_t sqe_flags;		/* IOSQE_FIXED_FILE for a direct descriptor */
 	bool closing, graceful, close_sent;
+	uint8_t send_purse;		/* enum weir_purse: WEIR_RESERVED answers while the core is full */
 	struct weir_timer timer;	/* idle deadline; while closing: the linger */
 	int64_t active_ns;		/* last time something moved */
 	struct weir_conn_opts opts;
@@ -131,6 +150,12 @@ int weir__net_self(struct weir_net **ret_net);
  */
 int weir__conn_create(struct weir_net *net, int fd, bool is_direct,
 		      const struct weir_conn_opts *opts, struct weir_conn **ret_conn);
+
+/*
+ * Reads what is there at once: its size, 0 at the end, or -errno; -EINPROGRESS: reader will be told,
+ * unless conn->reader is set to NULL before. -EBUSY: somebody else reads, or conn is closing.
+ */
+int weir__conn_read_start(struct weir_conn *conn, struct weir_reader *reader);
 
 /* The service drains: what was received is still read, then the input ends. */
 void weir__conn_drain(struct weir_conn *conn);

@@ -115,15 +115,6 @@ void weir__conn_disarm(struct weir_conn *conn)
 
 /* --- delivery --- */
 
-/* What a waiting reader is given; on its coroutine's stack. */
-struct reader {
-	struct weir_wait wait;
-	struct weir_conn *conn;
-	void *buf;		/* copy into it, or NULL: lease */
-	size_t size;
-	struct weir_lease *lease;
-};
-
 /* Moves up to size bytes of the first buffer to buf; gives the buffer back once empty. */
 static size_t copy_first(struct weir_conn *conn, char *to, size_t size)
 {
@@ -163,7 +154,7 @@ static size_t lease_first(struct weir_conn *conn, struct weir_lease *lease)
 }
 
 /* Serves a reader out of what is queued; there is something. */
-static ssize_t serve(struct weir_conn *conn, struct reader *reader)
+static ssize_t serve(struct weir_conn *conn, struct weir_reader *reader)
 {
 	conn->ready_told = false;
 	if (reader->buf)
@@ -194,11 +185,10 @@ static void deliver(struct weir_conn *conn)
 	if (conn->closing)
 		return;
 	if (conn->reader) {
-		struct reader *reader = weir_container_of(conn->reader, struct reader, wait);
+		struct weir_reader *reader = conn->reader;
 
 		conn->reader = NULL;
-		weir__wait_wake(&reader->wait,
-				conn->in_count ? (int)serve(conn, reader) : conn->in_res);
+		reader->done(reader, conn->in_count ? (int)serve(conn, reader) : conn->in_res);
 	} else if (conn->events) {
 		deliver_events(conn);
 	} else if (conn->ready && !conn->ready_told) {
@@ -290,25 +280,12 @@ void weir__conn_drain(struct weir_conn *conn)
 
 /* --- reading --- */
 
-/* The reader just leaves: what arrives is queued for the next. */
-static void reader_cancel(struct weir_wait *wait, int reason)
+int weir__conn_read_start(struct weir_conn *conn, struct weir_reader *reader)
 {
-	struct reader *reader = weir_container_of(wait, struct reader, wait);
-
-	reader->conn->reader = NULL;
-	weir__wait_wake(wait, reason);
-}
-
-static ssize_t read_some(struct weir_conn *conn, struct reader *reader)
-{
-	int r = weir__wait_check(WEIR_NEVER);
-
-	if (weir_unlikely(r < 0))
-		return r;
-	weir_precond(!conn->reader && !conn->events, -EBUSY);
-	weir_precond(!conn->closing, -EBUSY);
+	if (weir_unlikely(conn->reader || conn->events || conn->closing))
+		return -EBUSY;
 	if (conn->in_count) {
-		ssize_t n = serve(conn, reader);
+		int n = (int)serve(conn, reader);
 
 		weir__conn_arm(conn);
 		return n;
@@ -316,18 +293,50 @@ static ssize_t read_some(struct weir_conn *conn, struct reader *reader)
 	if (conn->in_state == IN_ENDED)
 		return conn->in_res;
 	conn->ready_told = false;
-	weir__wait_init(&reader->wait);
-	conn->reader = &reader->wait;
+	conn->reader = reader;
 	weir__conn_arm(conn);
-	return weir__wait_park(&reader->wait, "read", reader_cancel, WEIR_NEVER);
+	return -EINPROGRESS;
+}
+
+/* A coroutine that reads. */
+struct coro_reader {
+	struct weir_reader reader;
+	struct weir_wait wait;
+	struct weir_conn *conn;
+};
+
+static void coro_reader_done(struct weir_reader *reader, int res)
+{
+	weir__wait_wake(&weir_container_of(reader, struct coro_reader, reader)->wait, res);
+}
+
+/* The reader just leaves: what arrives is queued for the next. */
+static void coro_reader_cancel(struct weir_wait *wait, int reason)
+{
+	struct coro_reader *r = weir_container_of(wait, struct coro_reader, wait);
+
+	r->conn->reader = NULL;
+	weir__wait_wake(wait, reason);
+}
+
+static ssize_t read_some(struct weir_conn *conn, void *buf, size_t size, struct weir_lease *lease)
+{
+	struct coro_reader r = { .reader = { coro_reader_done, buf, size, lease }, .conn = conn };
+	int n = weir__wait_check(WEIR_NEVER);
+
+	if (weir_unlikely(n < 0))
+		return n;
+	weir__wait_init(&r.wait);
+	n = weir__conn_read_start(conn, &r.reader);
+	if (n != -EINPROGRESS)
+		return n;
+	return weir__wait_park(&r.wait, "read", coro_reader_cancel, WEIR_NEVER);
 }
 
 ssize_t weir_conn_read(struct weir_conn *conn, void *buf, size_t size)
 {
-	struct reader reader = { .conn = conn, .buf = buf, .size = size };
-
 	weir_precond(size > 0, -EINVAL);
-	return read_some(conn, &reader);
+	return read_some(conn, buf, size, NULL);
 }
 
 ssize_t weir_conn_read_exact(struct weir_conn *conn, void *buf, size_t size)
@@ -346,9 +355,7 @@ ssize_t weir_conn_read_exact(struct weir_conn *conn, void *buf, size_t size)
 
 ssize_t weir_conn_lease(struct weir_conn *conn, struct weir_lease *ret_lease)
 {
-	struct reader reader = { .conn = conn, .lease = ret_lease };
-
-	return read_some(conn, &reader);
+	return read_some(conn, NULL, 0, ret_lease);
 }
 
 void weir_conn_release(struct weir_conn *conn, struct weir_lease *lease)

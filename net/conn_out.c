@@ -191,7 +191,7 @@ static void start_send(struct weir_conn *conn)
 	/* Without memory for a message the pieces leave one at a time: slower, but they leave. */
 	if (conn->out_head->next)
 		msg = weir__slab_get(&conn->net->msgs);
-	sqe = weir__op_sqe(ring, WEIR_TRANSIENT);
+	sqe = weir__op_sqe(ring, conn->send_purse);
 	if (weir_unlikely(!sqe)) {
 		if (msg)
 			weir__slab_put(&conn->net->msgs, msg);
@@ -204,7 +204,7 @@ static void start_send(struct weir_conn *conn)
 		prep_one(conn, sqe);
 	conn->msg = msg;
 	sqe->flags |= conn->sqe_flags;
-	weir__op_go(ring, &conn->send_op, sqe, WEIR_TRANSIENT);
+	weir__op_go(ring, &conn->send_op, sqe, conn->send_purse);
 }
 
 static void flush(struct weir_conn *conn)
@@ -278,6 +278,8 @@ void weir__conn_drop_output(struct weir_conn *conn)
 	struct weir_piece *out;
 
 	weir_assert(!is_sending(conn));
+	if (conn->out_head && !conn->out_res)
+		conn->out_res = -EPIPE;		/* what was lent learns that it was not sent */
 	while ((out = conn->out_head)) {
 		conn->out_head = out->next;
 		out_free(conn->net, out);
