@@ -21,9 +21,7 @@
 #include "futures/future.h"
 #include "tests/support/fake_driver.h"
 
-#ifndef MILLION
 #define MILLION 1000000
-#endif
 
 struct pair {
 	struct weir_promise promise;

@@ -113,6 +113,30 @@ static struct weir_future *start_slow(struct slow *slow, ssize_t res)
 	return future;
 }
 
+static void ignore(struct weir_tap *tap, ssize_t res, void *value)
+{
+	(void)tap;
+	(void)res;
+	(void)value;
+}
+
+static void a_part_that_is_tapped_still_counts_once(void)
+{
+	struct pair pairs[2];
+	struct weir_future *parts[2], *future;
+	struct weir_tap taps[2];
+
+	make(pairs, parts, 2);
+	weir_promise_resolve(&pairs[0].promise, 1);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(weir_future_tap(parts[i], &taps[i], ignore), 0);
+	future = weir_all(parts, 2);
+	turns(4);
+	assert_false(weir_future_is_settled(future));
+	weir_promise_resolve(&pairs[1].promise, 1);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), 0);
+}
+
 /* A part may be an op that writes into our buffer: traps.md 1 and 4; folly#1237. */
 static void no_join_ends_before_the_parts_it_cancelled_have(void)
 {
@@ -411,6 +435,7 @@ int main(void)
 		on_worker(all_waits_for_the_last_and_keeps_every_value),
 		on_worker(all_of_what_is_settled_already_is_all_the_same),
 		on_worker(the_first_rejection_cancels_the_rest_of_all_and_values_are_dropped),
+		on_worker(a_part_that_is_tapped_still_counts_once),
 		on_worker(no_join_ends_before_the_parts_it_cancelled_have),
 		on_worker(what_a_loser_did_in_spite_of_it_is_in_the_results),
 		on_worker(the_value_of_the_winner_is_given_and_the_losers_are_dropped),

@@ -121,6 +121,8 @@ static void await_after_its_deadline_does_not_wait(void)
 	assert_int_equal(weir_await(p.future, weir_now(), NULL), -ETIMEDOUT);
 	assert_int_equal(runs, 0);
 	assert_int_equal(weir_promise_resolve(&p.promise, 1), -ECANCELED);
+	turns(2);
+	assert_int_equal(runs, 1);
 }
 
 static void a_result_that_is_there_is_given_whatever_the_deadline_says(void)
