@@ -346,6 +346,11 @@ static int touches_nothing(void *arg)
 	return *(volatile int *)arg;
 }
 
+static int touches_anothers_guard(void *arg)
+{
+	return weir__stack_low(&worker.coros.stacks, 0)[-1];
+}
+
 typedef void (*fault_fn)(int signal, siginfo_t *info, void *ucontext);
 
 /*
@@ -373,6 +378,7 @@ static int die(weir_coro_fn fn, bool mprotect_guards, fault_fn on_fault, char *s
 		sigaction(SIGSEGV, &action, NULL);
 		start((struct weir_coros_opts){ .coros_max = 4, .stack_size = 64 * KIB,
 						.mprotect_guards = mprotect_guards });
+		weir_coro_spawn(&opts, parks, NULL, NULL);
 		weir_coro_spawn(&opts, fn, (void *)(uintptr_t)64, NULL);
 		weir__worker_loop(&worker);
 		_exit(99);
@@ -404,12 +410,16 @@ static void an_overflow_is_reported_by_the_coroutines_name(void **state)
 
 static void any_other_fault_is_not_called_an_overflow(void **state)
 {
-	char said[16384];
-	int status = die(touches_nothing, false, NULL, said, sizeof(said));
+	static const weir_coro_fn faults[] = { touches_nothing, touches_anothers_guard };
+	char said[4096];
 
-	assert_null(strstr(said, "stack overflow"));
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGSEGV);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		int status = die(faults[i], false, NULL, said, sizeof(said));
+
+		assert_string_equal(said, "");
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGSEGV);
+	}
 }
 
 static void say_own(int signal, siginfo_t *info, void *ucontext)

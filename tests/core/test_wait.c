@@ -191,6 +191,30 @@ static void cancelled_between_wake_and_run_the_result_counts(void **state)
 	assert_int_equal(op.asked, 0);
 }
 
+static void too_late_between_wake_and_run_the_result_counts(void **state)
+{
+	struct op op = { .deadline_ns = weir_in(WEIR_MS) };
+
+	start(&op);
+	weir__wait_wake(&op.wait, 3);
+	fake.now_ns += WEIR_S;
+	assert_int_equal(weir__wheel_advance(&worker.wheel, fake.now_ns), 1);
+	assert_int_equal(op.asked, 0);
+	assert_int_equal(finish(&op), 3);
+	assert_int_equal(op.wait.reason, 0);
+}
+
+static void a_wait_that_ended_in_time_leaves_no_timer_behind(void **state)
+{
+	struct op op = { .deadline_ns = weir_in(WEIR_MS) };
+
+	start(&op);
+	assert_int_equal(worker.wheel.count, 1);
+	weir__wait_wake(&op.wait, 3);
+	assert_int_equal(finish(&op), 3);
+	assert_int_equal(worker.wheel.count, 0);
+}
+
 static int cancelled_since_the_check(void *arg)
 {
 	struct op *op = arg;
@@ -308,6 +332,8 @@ int main(void)
 		wait_test(cancelled_and_then_too_late_is_asked_once),
 		wait_test(too_late_and_then_cancelled_is_asked_once),
 		wait_test(cancelled_between_wake_and_run_the_result_counts),
+		wait_test(too_late_between_wake_and_run_the_result_counts),
+		wait_test(a_wait_that_ended_in_time_leaves_no_timer_behind),
 		wait_test(cancelled_between_check_and_park_is_asked),
 		wait_test(cancelled_between_check_and_park_an_op_in_flight_is_waited_for),
 		wait_test(a_wait_without_a_cancel_function_ends_by_wake_only),
