@@ -22,8 +22,8 @@
  * file to find out what is there.
  *
  * A group is one write with RWF_DSYNC: as durable as write and fdatasync, in one operation.
- * The name of a new file is durable after weir_dir_sync(). Fastest on a file whose
- * blocks have been written before (a recycled log): nothing but data goes to the disk then;
+ * The name of a new file is durable after weir_dir_sync(). A buffered log is fastest over
+ * blocks that have been written before (a recycled file), a growing one with O_DIRECT:
  * measured in ring/README.md.
  */
 #ifndef WEIR_COMMIT_H
