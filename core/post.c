@@ -51,9 +51,6 @@ static void post_cancel(struct weir_wait *wait, int reason)
 {
 	struct post_wait *w = weir_container_of(wait, struct post_wait, wait);
 
-	/* Else it is in the lane: sent() has woken us. */
-	if (!weir__parcel_is_waiting(&w->parcel))
-		return;
 	weir__port_recall(&weir__self->port, w->core, &w->parcel);
 	weir__wait_wake(&w->wait, reason);
 }

@@ -3,10 +3,12 @@
  * test_mesh.c - lanes, inbox and sleep words, step by step on one thread: two cores whose
  * workers have no loop, and drivers that count their wakes.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -217,6 +219,8 @@ static void a_core_that_sleeps_is_woken_once(void **state)
 	post(0);
 	post(1);
 	weir__port_publish(a);
+	assert_int_equal(drivers[1].wakes, 1);
+	assert_int_equal(a->wakes_sent, 1);
 	post(2);
 	weir__port_publish(a);
 	assert_int_equal(weir__mesh_post(mesh, 1, &outside, NULL, NULL), 0);
@@ -252,8 +256,10 @@ static void a_producer_that_sleeps_on_a_full_lane_is_told_of_room(void **state)
 	weir__port_drain(b);
 	assert_got(DEPTH + 1);
 	/* Nobody waits any more: nobody is told. */
+	post(99);
+	weir__port_publish(a);
 	assert_true(weir__port_lie_down(a));
-	weir__port_drain(b);
+	assert_int_equal(weir__port_drain(b), 1);
 	assert_int_equal(drivers[0].wakes, 1);
 	weir__port_rise(a);
 }
@@ -306,6 +312,29 @@ static void a_closed_inbox_runs_what_it_has_and_refuses_the_rest(void **state)
 	assert_got(1);
 }
 
+static bool poster_left;		/* atomic */
+
+/* A thread between its push and its wake. */
+static void *leave_late(void *arg)
+{
+	usleep(1000);
+	__atomic_store_n(&poster_left, true, __ATOMIC_SEQ_CST);
+	__atomic_sub_fetch(&mesh->berths[1].posters, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void closing_waits_for_whoever_is_about_to_wake(void **state)
+{
+	pthread_t thread;
+
+	poster_left = false;
+	mesh->berths[1].posters = 1;
+	assert_int_equal(pthread_create(&thread, NULL, leave_late, NULL), 0);
+	weir__port_close_inbox(b);
+	assert_true(__atomic_load_n(&poster_left, __ATOMIC_SEQ_CST));
+	pthread_join(thread, NULL);
+}
+
 static void a_mesh_of_nonsense_is_refused(void **state)
 {
 	struct weir_mesh *none;
@@ -336,6 +365,7 @@ int main(void)
 		TEST(a_kick_is_a_reason_to_stay_awake_once),
 		TEST(posts_of_other_threads_run_in_the_order_of_posting),
 		TEST(a_closed_inbox_runs_what_it_has_and_refuses_the_rest),
+		TEST(closing_waits_for_whoever_is_about_to_wake),
 		TEST(a_mesh_of_nonsense_is_refused),
 	};
 

@@ -39,7 +39,7 @@ static struct {
 	char name[32];
 	int64_t held_ns;
 	int frame_count;
-	bool frames_in_burn;
+	bool innermost_in_burn;
 } seen;
 
 static volatile bool enough;	/* a report came: the stalled task may end */
@@ -49,16 +49,13 @@ extern const char __start_text_burn[], __stop_text_burn[];
 
 static void on_stall(const struct weir_stall *stall, void *arg)
 {
-	int i;
+	const char *innermost = stall->frame_count ? stall->frames[0] : NULL;
 
 	seen.core = stall->core;
 	seen.held_ns = stall->held_ns;
 	seen.frame_count = stall->frame_count;
 	strncpy(seen.name, stall->name, sizeof(seen.name) - 1);
-	for (i = 0; i < stall->frame_count; i++)
-		if ((const char *)stall->frames[i] >= __start_text_burn &&
-		    (const char *)stall->frames[i] < __stop_text_burn)
-			seen.frames_in_burn = true;
+	seen.innermost_in_burn = innermost >= __start_text_burn && innermost < __stop_text_burn;
 	__atomic_add_fetch(&seen.count, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&enough, true, __ATOMIC_SEQ_CST);
 }
@@ -105,7 +102,9 @@ static void a_coroutine_that_computes_too_long_is_named_with_its_place(void **st
 	if (SIGNALS_ARE_LATE)
 		return;
 	assert_string_equal(seen.name, "hungry");
-	assert_true(seen.frames_in_burn);
+	assert_true(seen.innermost_in_burn);
+	/* And who called it. */
+	assert_true(seen.frame_count >= 2);
 }
 
 static int blocking_service(void *arg)
@@ -203,6 +202,18 @@ static int flood_service(void *arg)
 	return 0;
 }
 
+static int long_service(void *arg)
+{
+	spin_for(6 * STALL_NS);
+	return 0;
+}
+
+static void a_stall_is_reported_once(void **state)
+{
+	assert_int_equal(run(1, long_service, NULL), 0);
+	assert_int_equal(seen.count, 1);
+}
+
 static void reports_are_limited(void **state)
 {
 	assert_int_equal(run(1, flood_service, NULL), 0);
@@ -297,6 +308,7 @@ int main(void)
 		cmocka_unit_test(a_callback_outside_of_coroutines_is_a_task),
 		cmocka_unit_test(a_busy_core_of_short_tasks_is_not_stalled),
 		cmocka_unit_test(a_sleeping_core_is_not_stalled),
+		cmocka_unit_test(a_stall_is_reported_once),
 		cmocka_unit_test(reports_are_limited),
 		cmocka_unit_test(a_watchdog_that_slept_with_its_cores_is_awake_when_they_are),
 		cmocka_unit_test(an_idle_runtime_costs_no_cpu),

@@ -231,6 +231,25 @@ static void a_completion_sees_the_time_after_the_sleep(void **state)
 	assert_int_equal(deadline_ns, fake.now_ns + WEIR_S);
 }
 
+static uint32_t asleep_in_the_wait;
+
+static int look_at_sleep_word(struct fake_driver *self)
+{
+	asleep_in_the_wait = worker.port.berth->asleep;
+	return 0;
+}
+
+static void the_sleep_word_says_whether_the_worker_waits(void **state)
+{
+	fake.reap = look_at_sleep_word;
+	assert_int_equal(weir__worker_turn(&worker, weir_in(WEIR_S)), 0);
+	assert_int_equal(asleep_in_the_wait, 1);
+	assert_int_equal(worker.port.berth->asleep, 0);
+	assert_false(worker.waiting);
+	assert_int_equal(weir__worker_turn(&worker, 0), 0);
+	assert_int_equal(asleep_in_the_wait, 0);
+}
+
 static void a_ready_task_is_not_made_to_wait(void **state)
 {
 	struct note note;
@@ -405,6 +424,7 @@ int main(void)
 		TEST(the_clock_stands_still_within_a_turn),
 		TEST(a_worker_sleeps_until_the_next_timer),
 		TEST(a_completion_sees_the_time_after_the_sleep),
+		TEST(the_sleep_word_says_whether_the_worker_waits),
 		TEST(a_ready_task_is_not_made_to_wait),
 		TEST(what_the_driver_fails_with_comes_out_of_the_loop),
 		TEST(the_loop_ends_when_nothing_lives_and_the_driver_is_drained),
