@@ -196,6 +196,9 @@ int weir__http_body_drop(struct weir_http_req *req, size_t size);
 /* Whether the connection may go on after this request, as far as is known now. */
 bool weir__http_may_keep(struct weir_http_req *req);
 
+/* Bodies up to this size are copied behind their head. */
+#define WEIR_HTTP_COPY_MAX 2048
+
 /* Answers with no more than the status. */
 int weir__http_reply_plain(struct weir_http_req *req, int status);
 

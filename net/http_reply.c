@@ -208,9 +208,6 @@ static int write_head(struct weir_http_req *req, int status, const struct weir_h
 
 /* --- answers --- */
 
-/* Bodies up to this size are copied behind their head. */
-#define COPY_MAX 2048
-
 int weir_http_reply(struct weir_http_req *req, int status, const struct weir_http_fields *fields,
 		    const void *body, size_t size)
 {
@@ -219,7 +216,7 @@ int weir_http_reply(struct weir_http_req *req, int status, const struct weir_htt
 
 	if (weir_unlikely(r < 0))
 		return r;
-	if (req->skip_body || size > COPY_MAX)
+	if (req->skip_body || size > WEIR_HTTP_COPY_MAX)
 		copied.size = 0;
 	r = write_head(req, status, fields, (int64_t)size, copied);
 	if (weir_unlikely(r < 0))
@@ -274,7 +271,7 @@ static char *put_hex_line(char *to, size_t n)
 
 static int write_chunk(struct weir_http_req *req, const void *data, size_t size)
 {
-	bool small = size <= COPY_MAX;
+	bool small = size <= WEIR_HTTP_COPY_MAX;
 	char *to, *end;
 	int r = reserve(req, CHUNK_ROOM + (small ? size : 0), &to);
 
