@@ -60,8 +60,12 @@ static void out_push(struct weir_conn *conn, struct weir_piece *out)
 	conn->out_tail = out;
 }
 
-static void mark_dirty(struct weir_conn *conn)
+/* Bytes were queued. */
+static void grown(struct weir_conn *conn, size_t size)
 {
+	conn->out_pending += size;
+	if (weir_unlikely(conn->out_pending > conn->opts.out_high))
+		conn->want_writable = true;
 	if (!is_sending(conn))
 		weir_task_ready_last(&conn->flush_task);
 }
@@ -368,8 +372,7 @@ static int append(struct weir_conn *conn, const char *buf, size_t size)
 		out->size += (uint32_t)n;
 		done += n;
 	}
-	conn->out_pending += size;
-	mark_dirty(conn);
+	grown(conn, size);
 	return 0;
 }
 
@@ -395,8 +398,7 @@ int weir_conn_write_ref(struct weir_conn *conn, const void *data, size_t size,
 	out->arg = arg;
 	out->is_ref = true;
 	out_push(conn, out);
-	conn->out_pending += size;
-	mark_dirty(conn);
+	grown(conn, size);
 	return 0;
 }
 
@@ -492,8 +494,7 @@ void weir_conn_commit(struct weir_conn *conn, size_t used)
 
 	weir_assert(out && !out->is_ref && used <= CHUNK_BYTES - out->size);
 	out->size += (uint32_t)used;
-	conn->out_pending += used;
-	mark_dirty(conn);
+	grown(conn, used);
 }
 
 int weir_conn_flush(struct weir_conn *conn)

@@ -138,7 +138,7 @@ struct weir_conn_events {
 	 * 0 (end of file) or -errno. After the end nothing comes any more: close the connection.
 	 */
 	void (*on_data)(struct weir_conn *conn, const char *data, size_t size, int res);
-	/* The output fell below the low mark after a write answered -EAGAIN. May be NULL. */
+	/* The output was above the high mark and is below the low mark. May be NULL. */
 	void (*on_writable)(struct weir_conn *conn);
 };
 
