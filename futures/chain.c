@@ -28,15 +28,9 @@ static struct weir_future *link_source(const struct weir_future *future)
 	return link_of(future)->source;
 }
 
-static void link_input(struct weir_future *future, struct weir_future *part)
-{
-	(void)part;
-	weir__ready(future->home, &future->task);
-}
-
-static const struct weir_future_kind then_kind = { .source = link_source, .input = link_input };
-static const struct weir_future_kind recover_kind = { .source = link_source, .input = link_input };
-static const struct weir_future_kind finally_kind = { .source = link_source, .input = link_input };
+static const struct weir_future_kind then_kind = { .source = link_source };
+static const struct weir_future_kind recover_kind = { .source = link_source };
+static const struct weir_future_kind finally_kind = { .source = link_source };
 
 /* The result of *source, which is gone then. */
 static void source_take(struct weir_future **source, struct weir_result *ret_result,
@@ -264,7 +258,6 @@ static struct weir_future *limit_source(const struct weir_future *future)
 static const struct weir_future_kind limit_kind = {
 	.is_large = true,
 	.source = limit_source,
-	.input = link_input,
 };
 
 static void limit_fire(struct weir_timer *timer)

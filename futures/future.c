@@ -79,13 +79,15 @@ static void tell_parent(struct weir_future *part)
 {
 	struct weir_future *parent = part->parent;
 
-	if (weir_likely(!(part->flags & FUTURE_BLOCKER))) {
+	if (weir_unlikely(part->flags & FUTURE_BLOCKER)) {
+		weir__value_drop(part->value, part->drop);
+		weir__future_unref(part);
+		weir__future_starved_end(parent);
+	} else if (parent->kind->input) {
 		parent->kind->input(parent, part);
-		return;
+	} else {
+		weir__ready(parent->home, &parent->task);
 	}
-	weir__value_drop(part->value, part->drop);
-	weir__future_unref(part);
-	weir__future_starved_end(parent);
 }
 
 static void deliver(struct weir_future *future)
@@ -130,20 +132,6 @@ void weir__future_settle(struct weir_future *future, ssize_t res, void *value,
 		return;
 	}
 	deliver(future);
-}
-
-void weir__future_take(struct weir_future *future, struct weir_result *ret_result,
-		       const char **ret_origin)
-{
-	weir_assert(future->state == FUTURE_READY);
-	ret_result->res = future->res;
-	ret_result->value = future->value;
-	ret_result->drop = future->value ? future->drop : NULL;
-	ret_result->rank = 0;
-	ret_result->next_ = NULL;
-	if (ret_origin && future->res < 0)
-		*ret_origin = future->origin;
-	weir__future_unref(future);
 }
 
 void weir__future_consume(struct weir_future *parent, struct weir_future *part)

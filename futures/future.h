@@ -57,7 +57,10 @@ struct weir_future_kind {
 	 */
 	struct weir_future *(*cancel)(struct weir_future *future);
 
-	/* part, consumed by future, is READY. May ready future's task, no more. */
+	/*
+	 * part, consumed by future, is READY. May ready future's task, no more. NULL: the task
+	 * is readied.
+	 */
 	void (*input)(struct weir_future *future, struct weir_future *part);
 };
 
@@ -182,9 +185,20 @@ static inline void weir__future_unref(struct weir_future *future)
 void weir__future_settle(struct weir_future *future, ssize_t res, void *value,
 			 void (*drop)(void *value));
 
-/* The holder's: the result of a READY future, which is gone after it. origin may be NULL. */
-void weir__future_take(struct weir_future *future, struct weir_result *ret_result,
-		       const char **ret_origin);
+/* The holder's: the result of a READY future, which is gone after it; its origin if rejected. */
+static inline void weir__future_take(struct weir_future *future, struct weir_result *ret_result,
+				     const char **ret_origin)
+{
+	weir_assert(future->state == FUTURE_READY);
+	*ret_result = (struct weir_result){ .res = future->res };
+	if (future->res < 0)
+		*ret_origin = future->origin;
+	if (weir_unlikely(future->value != NULL)) {
+		ret_result->value = future->value;
+		ret_result->drop = future->drop;
+	}
+	weir__future_unref(future);
+}
 
 /*
  * Why future cannot be consumed here: 0, -EINVAL for NULL, -EDEADLK outside a worker, -EPROTO

@@ -52,23 +52,15 @@ static struct weir_future *pledge_cancel(struct weir_future *future)
 	return NULL;
 }
 
-static void pledge_input(struct weir_future *future, struct weir_future *part)
-{
-	(void)part;
-	weir__ready(future->home, &future->task);
-}
-
 static const struct weir_future_kind pledge_kind = {
 	.cancel = pledge_cancel,
 	.source = pledge_source,
-	.input = pledge_input,
 };
 
 static const struct weir_future_kind far_pledge_kind = {
 	.is_large = true,
 	.cancel = pledge_cancel,
 	.source = pledge_source,
-	.input = pledge_input,
 };
 
 static int create(const struct weir_future_kind *kind, struct weir_promise *promise,

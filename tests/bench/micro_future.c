@@ -59,37 +59,45 @@ static void await_ready(void)
 	report("await: ready future", awaited / BATCH, 3);
 }
 
-static struct pair pings[BATCH], pongs[BATCH];
+/* One of two that resolve each other's futures in turn. */
+struct player {
+	struct pair pairs[BATCH + 1];	/* the last is never made: resolving it does nothing */
+	struct pair *theirs;
+};
 
-static int pong(void *arg)
+static int play(void *arg)
 {
+	struct player *player = arg;
+
 	for (unsigned i = 0; i < BATCH; i++) {
-		weir_await(pings[i].future, WEIR_NEVER, NULL);
-		weir_promise_resolve(&pongs[i].promise, 1);
+		weir_await(player->pairs[i].future, WEIR_NEVER, NULL);
+		weir_promise_resolve(&player->theirs[i].promise, 1);
 	}
 	return 0;
 }
 
-/* Two coroutines resolve each other's futures, made before: each hop is a resolve and an await. */
+/* A hop is a resolve, the resolver's own next await, and the other one's return from his. */
 static void resolve_to_awaiter(void)
 {
+	static struct player players[2];
 	double spent = 0;
 
+	players[0].theirs = players[1].pairs;
+	players[1].theirs = players[0].pairs + 1;
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		struct weir_coro *coro;
+		struct weir_coro *coros[2];
 		double begin;
 
-		make(pings, BATCH);
-		make(pongs, BATCH);
-		weir_assert(weir_coro_spawn(NULL, pong, NULL, &coro) == 0);
+		for (unsigned i = 0; i < 2; i++) {
+			make(players[i].pairs, BATCH);
+			weir_assert(weir_coro_spawn(NULL, play, &players[i], &coros[i]) == 0);
+		}
 		weir_yield();
 		begin = micro_now_ns();
-		for (unsigned i = 0; i < BATCH; i++) {
-			weir_promise_resolve(&pings[i].promise, 1);
-			weir_await(pongs[i].future, WEIR_NEVER, NULL);
-		}
+		weir_promise_resolve(&players[0].pairs[0].promise, 1);
+		weir_coro_join(coros[1], WEIR_NEVER, NULL);
 		spent = least(spent, micro_now_ns() - begin);
-		weir_coro_join(coro, WEIR_NEVER, NULL);
+		weir_coro_join(coros[0], WEIR_NEVER, NULL);
 	}
 	report("resolve: to awaiter running", spent / BATCH / 2, 25);
 }
