@@ -123,7 +123,9 @@ static void dump_here(struct weir_post *post)
 
 void weir__runtime_dump(struct weir_runtime *runtime)
 {
-	if (!runtime->plan.on_dump || __atomic_exchange_n(&runtime->dumping, true, __ATOMIC_ACQUIRE))
+	if (!runtime->plan.on_dump)
+		return;
+	if (__atomic_exchange_n(&runtime->dumping, true, __ATOMIC_ACQUIRE))
 		return;
 	runtime->dump_core = 0;
 	if (weir_post_any(runtime, 0, &runtime->dump, dump_here) < 0)

@@ -49,7 +49,7 @@ struct weir__runtime_plan {
 	void *hook_arg;
 	int (*service)(void *arg);	/* in a coroutine on each core */
 	void *service_arg;
-	const struct weir__threads *threads;	/* NULL: POSIX threads; else no signals, no watchdog */
+	const struct weir__threads *threads;	/* NULL: POSIX; else no signals, no watchdog */
 };
 
 /*

@@ -124,8 +124,7 @@ static void join(void *arg)
 		pthread_join(threads->runtime->seats[i].thread, NULL);
 }
 
-static int run_with_signals(struct posix_threads *threads,
-			    void (*run)(struct weir_runtime *, const struct weir__threads *),
+static int run_with_signals(struct posix_threads *threads, weir__run_on_fn run,
 			    const struct weir__threads *ops)
 {
 	struct weir_signals signals;
@@ -143,8 +142,7 @@ static int run_with_signals(struct posix_threads *threads,
 	return r;
 }
 
-int weir__threads_run(struct weir_runtime *runtime,
-		      void (*run)(struct weir_runtime *runtime, const struct weir__threads *threads))
+int weir__threads_run(struct weir_runtime *runtime, weir__run_on_fn run)
 {
 	struct posix_threads threads = { .runtime = runtime, .fd = -1 };
 	struct weir__threads ops = { .start = start, .join = join, .arg = &threads };

@@ -25,14 +25,17 @@ WEIR_API int weir_core(void);
 WEIR_API unsigned weir_core_count(void);
 
 /*
- * Runs fn(arg) on core (may be one's own: then it runs as a task). Waits while the ring
- * to that core is full. arg must stay valid until fn ran.
- * Returns 0, -EINVAL for a core that is not there, -ESHUTDOWN when that core has ended,
- * -ECANCELED, -ETIMEDOUT, -EDEADLK outside a coroutine.
+ * Runs fn(arg) on core (may be one's own: then it runs once the calling task has ended). Waits,
+ * in order, while the ring to that core is full. arg must stay valid until fn ran.
+ * Returns 0, -EINVAL for a core that is not there, -ESHUTDOWN when the runtime has ended its
+ * work, -ECANCELED, -ETIMEDOUT, -EDEADLK outside a coroutine.
  */
 WEIR_API int weir_post(unsigned core, weir_post_fn fn, void *arg, int64_t deadline_ns);
 
-/* The same without waiting: -EAGAIN when the ring to that core is full. Callable outside a coroutine. */
+/*
+ * The same without waiting: -EAGAIN when the ring to that core is full, or others wait for room
+ * in it. Callable outside a coroutine.
+ */
 WEIR_API int weir_post_try(unsigned core, weir_post_fn fn, void *arg);
 
 /*
@@ -50,21 +53,25 @@ struct weir_runtime;
 WEIR_API struct weir_runtime *weir_runtime_self(void);
 
 /*
- * Any thread, also in a signal handler's thread (not in the handler itself). Returns 0,
- * -EINVAL for a core that is not there, -ESHUTDOWN once the runtime has ended its work
- * (then nothing was lent).
+ * Runs fn(post) on core. Any thread, but not in a signal handler. Posts to one core run in the
+ * order in which they were posted. They do not keep the runtime running: hold on to a coroutine
+ * there that waits for them. A thread that outlives weir_run() keeps the runtime first
+ * (weir_runtime_keep()).
+ * Returns 0, -EINVAL for a core that is not there, -ESHUTDOWN once the runtime has ended its
+ * work (then nothing was lent).
  */
 WEIR_API int weir_post_any(struct weir_runtime *runtime, unsigned core, struct weir_post *post,
 			   void (*fn)(struct weir_post *post));
 
-/* What a called function returns is what weir_call() gives. Runs in a coroutine of that core: may wait. */
+/* What it returns is what weir_call() gives. Runs in a coroutine of that core: may wait. */
 typedef int (*weir_call_fn)(void *arg);
 
 /*
- * Runs fn(arg) in a coroutine on core and waits for its result. The deadline is absolute,
- * travels with the call and counts while it is queued: a call whose deadline passed before it started is not run and answers -ETIMEDOUT. Once fn
- * has started the caller stays until it ended (arg may be on the caller's stack); cancelling
- * the caller, or its deadline, cancels the coroutine that runs fn.
+ * Runs fn(arg) in a coroutine on core and waits for its result. The deadline (or the caller's
+ * own, when that is earlier) travels with the call and counts while it is queued: a call
+ * whose deadline passed before it started is not run. Once fn has started the caller stays
+ * until it has ended (arg may be on the caller's stack): the deadline is the one of the
+ * coroutine that runs fn, and cancelling the caller cancels that coroutine.
  * *ret_res is what fn returned, set when 0 is returned.
  * Returns 0, -EINVAL, -ESHUTDOWN, -ECANCELED or -ETIMEDOUT (fn was not started), -ENOBUFS /
  * -ENOMEM (that core has no coroutine left for it), -EDEADLK outside a coroutine.
@@ -72,7 +79,7 @@ typedef int (*weir_call_fn)(void *arg);
 WEIR_API int weir_call(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns,
 		       int *ret_res);
 
-/* The same for a function that never waits: runs as a task there, no coroutine is taken. */
+/* The same for a function that never waits: no coroutine is taken for it. */
 WEIR_API int weir_call_quick(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns,
 			     int *ret_res);
 

@@ -30,7 +30,7 @@ struct weir_worker_opts {
 	unsigned index;			/* its core number in the runtime, from 0 */
 	unsigned budget_tasks;		/* tasks run between two driver turns; default 256 */
 	int64_t budget_ns;		/* and time; default 100 us, checked every 16 tasks */
-	int64_t spin_ns_max;		/* longest adaptive spin before sleeping; default 50 us; negative: never */
+	int64_t spin_ns_max;		/* of a spin before sleeping; default 50 us; < 0: never */
 	struct weir_coros_opts coros;
 	unsigned futures_max;		/* for futures/; default 1,048,576 */
 	struct weir_runtime *runtime;	/* NULL: a worker on its own (tests) */
@@ -42,11 +42,11 @@ struct weir_worker {
 	struct weir_queue ready;	/* QUEUED tasks, FIFO */
 	struct weir_queue last;		/* tasks for the end of the turn */
 	struct weir_driver *driver;
-	unsigned tasks_left;		/* that may run before the next look at the budget; the loop and
-					 * coroutines that hand over directly (handover.h) count it */
-	uint64_t progress;		/* grows with each task and callback; the watchdog reads it */
-	uint64_t turns;			/* the watchdog reads it */
-	uint64_t completions;		/* the driver adds what it completes, the mesh its batches */
+	unsigned tasks_left;		/* before the next look at the budget: the loop counts it,
+					 * and coroutines that hand over directly (handover.h) */
+	uint64_t progress;		/* grows with each task and callback: for the watchdog */
+	uint64_t turns;
+	uint64_t completions;		/* the driver's, and the mesh's batches */
 	uint64_t active_bits;		/* bit (slot & 63): a source that completed lately */
 	bool waiting;			/* in the driver's wait; the watchdog reads it */
 	bool awake;			/* weir__worker_awake() was called in this turn */
@@ -61,7 +61,7 @@ struct weir_worker {
 	struct weir_runtime *runtime;	/* NULL: a worker on its own */
 	struct weir_mesh *own_mesh;	/* of a worker on its own, else NULL */
 	unsigned index;
-	unsigned live;			/* coroutines and holds: at 0 the worker has ended its work */
+	unsigned live;			/* coroutines and holds; at 0 its work has ended */
 	bool looping;			/* in weir__worker_loop(): sleeping may end the work */
 	bool draining;			/* the drain hooks ran */
 	bool stopping;			/* every coroutine was cancelled; new ones are refused */

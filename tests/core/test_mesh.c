@@ -4,11 +4,11 @@
  * workers have no loop, and drivers that count their wakes.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -317,7 +317,10 @@ static bool poster_left;		/* atomic */
 /* A thread between its push and its wake. */
 static void *leave_late(void *arg)
 {
-	usleep(1000);
+	int i;
+
+	for (i = 0; i < 100; i++)
+		sched_yield();
 	__atomic_store_n(&poster_left, true, __ATOMIC_SEQ_CST);
 	__atomic_sub_fetch(&mesh->berths[1].posters, 1, __ATOMIC_SEQ_CST);
 	return NULL;

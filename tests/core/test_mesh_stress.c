@@ -7,6 +7,7 @@
  *
  * The public bugs: glommio#261, Photon#261 and #520, dragonfly#2641.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -212,7 +213,7 @@ static void *write_letters(void *arg)
 			struct letter *letter = &self->letters[to][i % LETTERS];
 
 			while (!__atomic_load_n(&letter->delivered, __ATOMIC_ACQUIRE))
-				usleep(1);
+				sched_yield();
 			letter->delivered = false;
 			letter->from = self->from;
 			letter->number = i;

@@ -3,10 +3,12 @@
  * test_watchdog.c - tasks that hold their core are named, with where they are; an idle
  * runtime's watchdog sleeps.
  */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@
 #endif
 
 static struct thread_runtime rt;
+static int fds[2] = { -1, -1 };		/* the pipe that a stalled task reads from */
 static struct {
 	unsigned count;		/* atomic */
 	unsigned core;
@@ -58,6 +61,8 @@ static void on_stall(const struct weir_stall *stall, void *arg)
 	seen.innermost_in_burn = innermost >= __start_text_burn && innermost < __stop_text_burn;
 	__atomic_add_fetch(&seen.count, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&enough, true, __ATOMIC_SEQ_CST);
+	if (fds[1] >= 0 && write(fds[1], "", 1) < 0)
+		abort();
 }
 
 __attribute__((noinline, section("text_burn"))) static void burn(void)
@@ -107,30 +112,21 @@ static void a_coroutine_that_computes_too_long_is_named_with_its_place(void **st
 	assert_true(seen.frame_count >= 2);
 }
 
+/* read(2) goes on after the watchdog's signal; the report ends it. */
 static int blocking_service(void *arg)
 {
-	/* Restarted after the watchdog's signal where read(2) is interrupted by it. */
-	int fds[2];
 	char byte;
-	int i;
 
-	if (pipe(fds) < 0)
-		return -errno;
-	for (i = 0; i < 2 && !__atomic_load_n(&enough, __ATOMIC_SEQ_CST); i++) {
-		struct timespec nap = { .tv_nsec = 400 * WEIR_MS };
-
-		nanosleep(&nap, NULL);
-	}
-	close(fds[1]);
-	if (read(fds[0], &byte, 1) < 0)
-		return -errno;
-	close(fds[0]);
-	return 0;
+	return read(fds[0], &byte, 1) == 1 ? 0 : -errno;
 }
 
 static void a_coroutine_blocked_in_a_system_call_is_named(void **state)
 {
+	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(run(1, blocking_service, NULL), 0);
+	close(fds[0]);
+	close(fds[1]);
+	fds[1] = -1;
 	assert_int_equal(seen.count, 1);
 	assert_true(seen.frame_count > 0);
 	assert_string_equal(seen.name, "service");
@@ -266,9 +262,9 @@ static void *measure(void *arg)
 	int64_t before_ns;
 
 	while (!__atomic_load_n(&measurement->runtime->watchdog_dozes, __ATOMIC_SEQ_CST))
-		usleep(10 * 1000);
+		poll(NULL, 0, 10);
 	before_ns = cpu_ns();
-	usleep(800 * 1000);
+	poll(NULL, 0, 800);
 	measurement->idle_ns = cpu_ns() - before_ns;
 	weir__runtime_stop(measurement->runtime);
 	return NULL;
