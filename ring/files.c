@@ -37,16 +37,13 @@ static void files_exit(struct weir_worker_exit *hook)
 /* Whether the ring knows opcode. */
 static bool has_opcode(struct weir_ring *ring, unsigned opcode)
 {
-	struct {
-		struct io_uring_probe head;
-		struct io_uring_probe_op ops[256];
-	} probe;
+	char memory[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)]
+		__attribute__((aligned(8))) = "";
+	const struct io_uring_probe *probe = (const void *)memory;
 
-	memset(&probe, 0, sizeof(probe));
 	return !ring->kernel->ops->ring_register(ring->kernel, &ring->uring, IORING_REGISTER_PROBE,
-						 &probe, 256) &&
-	       opcode <= probe.head.last_op &&
-	       (probe.ops[opcode].flags & IO_URING_OP_SUPPORTED);
+						 memory, 256) &&
+	       opcode <= probe->last_op && (probe->ops[opcode].flags & IO_URING_OP_SUPPORTED);
 }
 
 int weir__files_self(struct weir_files **ret_files)
