@@ -64,7 +64,7 @@ struct weir_coros_opts {
 	size_t stack_size;	/* bytes, 16 KiB to 64 MiB, rounded up to pages; default 64 KiB */
 	unsigned stacks_warm;	/* free stacks that keep their memory; default 256 */
 	bool mprotect_guards;	/* guards as on a kernel before 6.13: for tests */
-	unsigned maps_max;	/* mappings that such guards may take; default: the kernel's limit */
+	unsigned maps_max;	/* mappings such guards may take; default: the kernel's limit */
 };
 
 struct weir_coros {

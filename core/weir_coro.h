@@ -131,11 +131,11 @@ WEIR_API void *weir_coro_local_get(unsigned index);
 /* One coroutine in a listing. Strings live as long as the coroutine. */
 struct weir_coro_info {
 	const char *name;
-	const char *state;	/* "running", "ready", "ended", or what it waits in: "sleep", "read" */
+	const char *state;	/* "running", "ready", "ended", or the wait: "sleep", "read" */
 	int64_t since_ns;	/* when it entered that state, the weir_now() clock */
 	int64_t deadline_ns;
 	size_t stack_used;	/* bytes of stack in use now */
-	size_t stack_high;	/* high-water of the stack it runs on, bytes (whole pages touched) */
+	size_t stack_high;	/* the most its stack was ever in use, bytes (whole pages) */
 	bool cancelled;
 };
 

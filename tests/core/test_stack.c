@@ -182,9 +182,9 @@ static void forty_thousand_guarded_coroutines_live_at_once(void **state)
 static void with_guards_that_split_the_mapping_the_bound_is_lower_and_says_why(void **state)
 {
 	const struct weir_coro_opts opts = { .detached = true };
-	struct weir_coros_opts coros = { .coros_max = 1000, .mprotect_guards = true, .maps_max = 40 };
 
-	start(coros);
+	start((struct weir_coros_opts){ .coros_max = 1000, .mprotect_guards = true,
+					.maps_max = 40 });
 	assert_int_equal(worker.coros.stacks.count_max, 20);
 	assert_non_null(strstr(worker.coros.stacks.limit_note, "20 coroutines a core instead of"));
 	assert_non_null(strstr(worker.coros.stacks.limit_note, "vm.max_map_count"));
