@@ -189,6 +189,7 @@ static bool skip_empty_line(struct weir_http_req *req, enum next *ret_next)
 
 static enum next next_head(struct weir_http_req *req)
 {
+	struct weir_http_memo *memo = &req->server->memo;
 	size_t size;
 	enum next next;
 	int r;
@@ -202,15 +203,18 @@ static enum next next_head(struct weir_http_req *req)
 	if (weir_unlikely(*req->in <= '\r') && !skip_empty_line(req, &next))
 		return next;
 	size = (size_t)(req->in_end - req->in);
-	if (size > req->server->limits.head_max)
-		size = req->server->limits.head_max;
 	req->base = req->in;
-	weir__http_head_begin(&req->parser, req->in);
-	r = weir__http_head_parse(&req->parser, req->in, size);
-	if (weir_unlikely(r < 0))
-		return refuse(req, -r);
-	if (weir_unlikely(!r))
-		return assemble(req);
+	if (!weir__http_memo_recall(memo, req->in, size, &req->head)) {
+		if (size > req->server->limits.head_max)
+			size = req->server->limits.head_max;
+		weir__http_head_begin(&req->parser, req->in);
+		r = weir__http_head_parse(&req->parser, req->in, size);
+		if (weir_unlikely(r < 0))
+			return refuse(req, -r);
+		if (weir_unlikely(!r))
+			return assemble(req);
+		weir__http_memo_keep(memo, req->base, &req->head);
+	}
 	req->in += req->head.size;
 	req->head_leased = true;
 	return NEXT_REQUEST;
@@ -284,7 +288,7 @@ static enum next handle(struct weir_http_req *req)
 
 	req->hc->requests++;
 	req->hc->had_empty_line = false;
-	weir_metric_add(server->metric_requests, 1);
+	weir__metric_add(&weir__self->metrics, (unsigned)server->metric_requests, 1);
 	begin_answer(req);
 	if (weir_unlikely(req->body_left > body_max))
 		return refuse(req, 413);

@@ -381,6 +381,37 @@ int weir__http_head_parse(struct weir_http_parser *parser, const char *data, siz
 	return status ? -status : 1;
 }
 
+/* --- the same again --- */
+
+/* Bytes of a head up to the last field it has. */
+static size_t used_size(const struct weir_http_head *head)
+{
+	return offsetof(struct weir_http_head, fields) +
+	       head->count * sizeof(struct weir_http_field_at);
+}
+
+bool weir__http_memo_recall(struct weir_http_memo *memo, const char *data, size_t size,
+			    struct weir_http_head *head)
+{
+	if (!memo->size || size < memo->size || memcmp(data, memo->bytes, memo->size))
+		return false;
+	memcpy(head, &memo->head, used_size(&memo->head));
+	memo->misses = 0;
+	return true;
+}
+
+void weir__http_memo_keep(struct weir_http_memo *memo, const char *data,
+			  const struct weir_http_head *head)
+{
+	/* Where nothing repeats itself, keeping should not cost much either. */
+	if (head->size > sizeof(memo->bytes) || head->chunked || head->length ||
+	    (memo->misses++ & 7) > 1)
+		return;
+	memcpy(memo->bytes, data, head->size);
+	memcpy(&memo->head, head, used_size(head));
+	memo->size = head->size;
+}
+
 ssize_t weir__http_chunks_parse(struct weir_http_parser *parser, const char *data, size_t size)
 {
 	llhttp_errno_t error;

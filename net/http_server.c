@@ -268,6 +268,8 @@ static int init(struct weir_http_server *server, const struct weir_http_opts *op
 	server->metric_requests = weir_metric_counter("weir_http_requests", "HTTP requests handled.");
 	server->metric_bad = weir_metric_counter("weir_http_bad_requests",
 						 "HTTP requests refused before the handler.");
+	if (server->metric_requests < 0 || server->metric_bad < 0)
+		return -ENOBUFS;
 	r = weir__slab_init(&server->conns, sizeof(struct weir_http_conn), weir__net_conns_max(net));
 	return r < 0 ? r : weir__slab_init(&server->heads, server->opts.head_max, HEADS_MAX);
 }
