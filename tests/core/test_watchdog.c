@@ -20,7 +20,8 @@
 #include "core/watchdog.h"
 #include "tests/support/thread_runtime.h"
 
-#define STALL_NS (20 * WEIR_MS)
+/* Longer than a loaded machine keeps a thread waiting for its CPU. */
+#define STALL_NS (100 * WEIR_MS)
 
 /* ThreadSanitizer holds signals back until the thread calls the C library. */
 #if defined(__SANITIZE_THREAD__)
@@ -128,6 +129,8 @@ static void a_coroutine_blocked_in_a_system_call_is_named(void **state)
 	close(fds[1]);
 	fds[1] = -1;
 	assert_int_equal(seen.count, 1);
+	if (SIGNALS_ARE_LATE)
+		return;
 	assert_true(seen.frame_count > 0);
 	assert_string_equal(seen.name, "service");
 }
@@ -161,7 +164,7 @@ static int busy_service(void *arg)
 {
 	int i;
 
-	/* Four times the limit in all, but no task for long. */
+	/* Four times the limit in all, but no task for longer than a tenth of it. */
 	for (i = 0; i < 40; i++) {
 		spin_for(STALL_NS / 10);
 		weir_yield();
@@ -177,7 +180,7 @@ static void a_busy_core_of_short_tasks_is_not_stalled(void **state)
 
 static int sleepy_service(void *arg)
 {
-	weir_sleep(8 * STALL_NS);
+	weir_sleep(4 * STALL_NS);
 	return 0;
 }
 
@@ -200,7 +203,7 @@ static int flood_service(void *arg)
 
 static int long_service(void *arg)
 {
-	spin_for(6 * STALL_NS);
+	spin_for(4 * STALL_NS);
 	return 0;
 }
 
