@@ -37,6 +37,14 @@ static struct weir_coro *running(void)
 	return weir__self ? weir__self->coros.current : NULL;
 }
 
+/* A debug build finds calls on another core's coroutine. */
+static void check_home(const struct weir_coro *coro)
+{
+#ifdef WEIR_DEBUG
+	weir_assert(coro->worker == weir__self);
+#endif
+}
+
 static void note_count(struct weir_worker *worker)
 {
 	weir__metric_set(&worker->metrics, WEIR__M_COROS, worker->coros.count);
@@ -286,7 +294,8 @@ int weir_coro_join(struct weir_coro *coro, int64_t deadline_ns, int *ret_res)
 	struct join join;
 	int r;
 
-	weir_precond(coro && !coro->detached && !coro->joiner, -EBUSY);
+	check_home(coro);
+	weir_precond(!coro->detached && !coro->joiner, -EBUSY);
 	if (!coro->ended) {
 		if (coro == running())
 			return -EDEADLK;
@@ -308,6 +317,7 @@ int weir_coro_join(struct weir_coro *coro, int64_t deadline_ns, int *ret_res)
 
 void weir_coro_detach(struct weir_coro *coro)
 {
+	check_home(coro);
 	weir_assert(!coro->detached && !coro->joiner);
 	if (coro->ended)
 		weir__coro_free(coro);
@@ -317,6 +327,7 @@ void weir_coro_detach(struct weir_coro *coro)
 
 void weir_coro_cancel(struct weir_coro *coro)
 {
+	check_home(coro);
 	if (coro->cancelled || coro->ended)
 		return;
 	coro->cancelled = true;
