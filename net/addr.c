@@ -49,16 +49,16 @@ static const char *parse_port(const char *text, in_port_t *ret_port)
 static const char *parse_ip6(const char *text, struct sockaddr_in6 *ip6)
 {
 	const char *end = strchr(text, ']');
-	const char *scope = strchr(text, '%');
+	const char *scope = end ? memchr(text, '%', (size_t)(end - text)) : NULL;
 	char host[INET6_ADDRSTRLEN];
 	unsigned long id = 0;
 	size_t size;
 
 	if (!end)
 		return "the bracket after an IPv6 address is missing: write tcp://[::1]:8080";
-	if (scope && scope < end && !read_number(scope + 1, (size_t)(end - scope - 1), UINT32_MAX, &id))
+	if (scope && !read_number(scope + 1, (size_t)(end - scope - 1), UINT32_MAX, &id))
 		return "the interface of an IPv6 address must be its number: write [fe80::1%2]";
-	size = (size_t)((scope && scope < end ? scope : end) - text);
+	size = (size_t)((scope ? scope : end) - text);
 	if (size >= sizeof(host))
 		return "the IPv6 address is too long: write tcp://[::1]:8080";
 	memcpy(host, text, size);
@@ -78,7 +78,7 @@ static const char *parse_ip4(const char *text, struct sockaddr_in *ip4)
 	if (strchr(text + size + (text[size] == ':'), ':'))
 		return "an IPv6 address needs brackets: write tcp://[::1]:8080";
 	if (!size)
-		return "the host is missing: write tcp://127.0.0.1:8080, or tcp://0.0.0.0:8080 for all";
+		return "the host is missing: write tcp://127.0.0.1:8080 (0.0.0.0: all of them)";
 	ip4->sin_family = AF_INET;
 	if (size < sizeof(host)) {
 		memcpy(host, text, size);
@@ -108,8 +108,8 @@ static const char *parse_unix(const char *text, struct weir_addr *addr)
 	if (size <= is_abstract)
 		return "the path is missing: write unix:/run/app.sock, or unix:@name";
 	if (size > WEIR_ADDR_PATH_MAX)
-		return "the path is longer than the 107 bytes of a Unix address: use a shorter one, "
-		       "relative to the working directory, or unix:@name";
+		return "the path is longer than the 107 bytes of a Unix address: use a shorter "
+		       "one, relative to the working directory, or unix:@name";
 	addr->sock.path.sun_family = AF_UNIX;
 	memcpy(addr->sock.path.sun_path, text, size);
 	if (is_abstract)

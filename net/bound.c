@@ -3,8 +3,8 @@
  * bound.c - the registry of listening sockets, one for the process, under a mutex.
  *
  * Cores of one runtime that ask for the same address for the same service share an entry; the
- * first to ask binds and so decides what port 0 becomes. A core that asks for an entry a second time
- * gets a new one: that is another service.
+ * first to ask binds and so decides what port 0 becomes. A core that asks for an entry a second
+ * time gets a new one: that is another service.
  *
  * SO_REUSEPORT has a price: a second process of the same user would bind the same port without
  * an error and steal half of the connections. So the first core binds without it once,
@@ -118,7 +118,7 @@ static int make_listening(const struct weir_bound_ask *ask, const struct weir_ad
 	return fd;
 }
 
-/* Whether path is a socket that nobody listens on. connect() refuses any other file the same way. */
+/* Whether path is a socket without a listener. connect() refuses other files the same way. */
 static bool is_stale(struct weir_kernel *kernel, const struct weir_addr *addr, const char *path)
 {
 	int fd, r;

@@ -26,8 +26,8 @@ static int connect_socket(struct weir_ring *ring, int fd, const struct weir_addr
 }
 
 /*
- * Moves fd to the ring's own table, where each operation costs less, and closes it. Returns the slot,
- * or -errno: fd is still what it was.
+ * Moves fd to the ring's own table, where each operation costs less, and closes it. Returns the
+ * slot, or -errno: fd is still what it was.
  */
 static int make_direct(struct weir_ring *ring, int fd)
 {

@@ -84,8 +84,9 @@ void weir__http_parser_init(struct weir_http_parser *parser, struct weir_http_he
 void weir__http_head_begin(struct weir_http_parser *parser, const char *base);
 
 /*
- * Parses size more bytes at data, which follow those before (base was told where they begin). Returns 1 when the
- * head is complete (head->size says where it ends), 0 when more is needed, or minus the status of the answer.
+ * Parses size more bytes at data, which follow those before (base was told where they begin).
+ * Returns 1 when the head is complete (head->size says where it ends), 0 when more is needed, or
+ * minus the status of the answer.
  */
 int weir__http_head_parse(struct weir_http_parser *parser, const char *data, size_t size);
 

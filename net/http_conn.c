@@ -3,9 +3,9 @@
  * http_conn.c - a connection from the arrival of a request's first byte until nothing is
  * left to do on it.
  *
- * A head is parsed where it was received. Only one that came in parts is copied: into a
- * stash of head_max bytes, where it grows until it is whole. So the usual request touches no memory but the
- * receive buffer and this coroutine's stack.
+ * A head is parsed where it was received. Only one that came in parts is copied: into a stash of
+ * head_max bytes, where it grows until it is whole. So the usual request touches no memory but
+ * the receive buffer and this coroutine's stack.
  *
  * A connection that ends in an error lingers: what the peer still sends is read away for a moment,
  * since closing with unread data makes the kernel send a reset, which can overtake the answer.
@@ -164,7 +164,7 @@ static bool refuse_line(struct weir_http_req *req, enum next *ret_next)
 	return false;
 }
 
-/* One empty line before a request is forgiven (RFC 9112, 2.2). Returns whether something follows. */
+/* One empty line before a request is forgiven (RFC 9112, 2.2). Returns whether more follows. */
 static bool skip_empty_line(struct weir_http_req *req, enum next *ret_next)
 {
 	if (*req->in != '\r' && *req->in != '\n')
@@ -391,7 +391,8 @@ struct weir_http_text weir_http_req_header(const struct weir_http_req *req, cons
 	for (unsigned i = 0; i < req->head.count; i++) {
 		const struct weir_http_field_at *field = &req->head.fields[i];
 
-		if (field->name.size == size && !strncasecmp(req->base + field->name.at, name, size))
+		if (field->name.size == size &&
+		    !strncasecmp(req->base + field->name.at, name, size))
 			return text_of(req, field->value);
 	}
 	return none;

@@ -68,8 +68,8 @@ struct weir_http_files {
 
 /*
  * Decodes path into buf of WEIR_FILES_PATH_MAX bytes, without its leading slash, "." and ".."
- * resolved, repeated slashes one, NUL-terminated: "a/b", "a/" or "". Returns its size, or minus the status of
- * the answer.
+ * resolved, repeated slashes one, NUL-terminated: "a/b", "a/" or "". Returns its size, or minus
+ * the status of the answer.
  */
 int weir__files_path(const struct weir_http_files *files, struct weir_http_text path, char *buf);
 
@@ -79,8 +79,9 @@ size_t weir__files_path_encode(const char *path, size_t size, char *buf);
 /* --- cache --- */
 
 /*
- * The entry of key, fresh; loads or checks it, waiting. The caller drops it with weir__entry_put(). Returns
- * 0, -EISDIR (it is a directory), -EACCES (no regular file), or the file system's error.
+ * The entry of key, fresh; loads or checks it, waiting. The caller drops it with
+ * weir__entry_put(). Returns 0, -EISDIR (it is a directory), -EACCES (no regular file), or the
+ * file system's error.
  */
 int weir__entry_get(struct weir_http_files *files, const char *key, size_t key_size,
 		    struct weir_file_entry **ret_entry);

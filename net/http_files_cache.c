@@ -6,9 +6,10 @@
  *	none --first request--> LOADING --read--> READY --changed, evicted--> GONE
  *	LOADING --error--> GONE (who waited gets the error)
  *
- * One request loads, the others for the same file wait for it: a cold file is read once however many ask.
- * An entry is freed with its last reference; output that is being sent holds one. So what is
- * sent never changes, and "used" counts it until then: the bound holds for memory, not for the table.
+ * One request loads, the others for the same file wait for it: a cold file is read once however
+ * many ask. An entry is freed with its last reference; output that is being sent holds one. So
+ * what is sent never changes, and "used" counts it until then: the bound holds for memory, not
+ * for the table.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
 /*
  * http_files_path.c - from a request's path to a path below the root, and back.
  *
- * Decoded exactly once: what is left encoded after that ("%252e") is a name with a percent sign. Dot
- * segments are resolved on the decoded text, before the file system is asked, so "%2e%2e" is "..".
- * An encoded slash is refused: it would make two paths out of one. The kernel's
+ * Decoded exactly once: what is left encoded after that ("%252e") is a name with a percent sign.
+ * Dot segments are resolved on the decoded text, before the file system is asked, so "%2e%2e" is
+ * "..". An encoded slash is refused: it would make two paths out of one. The kernel's
  * RESOLVE_BENEATH stands behind all of this, not in its place.
  */
 #include <string.h>

@@ -3,8 +3,8 @@
  * http_files_send.c - conditions (RFC 9110, 13), single ranges (14), and the two ways to
  * send: from memory by reference, and from disk piece by piece.
  *
- * A piece is read only once the one before was taken by the kernel, and checked against what the head
- * promised before it is written: size, times and identity of the file.
+ * A piece is read only once the one before was taken by the kernel, and checked against what the
+ * head promised before it is written: size, times and identity of the file.
  */
 #include <string.h>
 #include <strings.h>
@@ -146,8 +146,8 @@ static bool read_number(const char **at, const char *end, uint64_t *ret)
 }
 
 /*
- * One range in bytes. Returns 206 with *ret_part, 416 when it lies behind the end, 200 for whatever else: several
- * ranges, another unit, no range at all may be ignored (RFC 9110, 14.2).
+ * One range in bytes. Returns 206 with *ret_part, 416 when it lies behind the end, 200 for
+ * whatever else: several ranges, another unit, no range at all may be ignored (RFC 9110, 14.2).
  */
 static int parse_range(struct weir_http_text range, uint64_t size, struct part *ret_part)
 {
@@ -162,7 +162,8 @@ static int parse_range(struct weir_http_text range, uint64_t size, struct part *
 		return 200;
 	if (at < end && !read_number(&at, end, &last))
 		return 200;
-	if (at != end || (!has_first && end[-1] == '-') || (has_first && last < first && size > first))
+	if (at != end || (!has_first && end[-1] == '-') ||
+	    (has_first && last < first && size > first))
 		return 200;
 	if (!has_first) {	/* the last so many */
 		if (!last || !size)

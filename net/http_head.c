@@ -7,10 +7,10 @@
  * parts is just longer. llhttp stops behind the empty line: a body of known length needs no parser,
  * a chunked one is parsed on from there.
  *
- * Strict where others guess, since two that guess differently on one connection is how
- * requests are smuggled: see check_line() and check_fields(). llhttp itself, without its lenient flags,
- * refuses bare CR and LF, folded lines, space before a colon, control characters, two
- * lengths, a length beside chunks, and chunk sizes that overflow (all tested).
+ * Strict where others guess, since two that guess differently on one connection is how requests
+ * are smuggled: see check_line() and check_fields(). llhttp itself, without its lenient flags,
+ * refuses bare CR and LF, folded lines, space before a colon, control characters, two lengths, a
+ * length beside chunks, and chunk sizes that overflow (all tested).
  */
 #include <string.h>
 #include <strings.h>
@@ -111,7 +111,7 @@ static int on_headers_complete(llhttp_t *llhttp)
 						(llhttp->flags & F_CONNECTION_KEEP_ALIVE) != 0;
 	head->chunked = llhttp->flags & F_CHUNKED;
 	head->length = llhttp->flags & F_CONTENT_LENGTH ? llhttp->content_length : 0;
-	/* Switching protocols is the handler's choice, made by an answer: until then this is HTTP. */
+	/* Switching protocols would be the handler's choice: until then this is HTTP. */
 	llhttp->upgrade = 0;
 	parser->head_done = true;
 	parser->in_body = head->chunked;
@@ -305,7 +305,7 @@ static int check_fields(struct weir_http_parser *parser)
 		case 17:
 			if (!IS(field->name, "Transfer-Encoding"))
 				break;
-			/* Another coding than chunked, or a list of them, could be read in two ways. */
+			/* Another coding, or a list of them, could be read in two ways. */
 			if (++codings > 1 || !head->minor)
 				return 400;
 			if (!IS(field->value, "chunked"))

@@ -2,8 +2,8 @@
 /*
  * http_reply.c - answers, formatted straight into the connection's output.
  *
- * The most frequent beginning (200, HTTP/1.1, the connection stays) is kept ready and made anew when
- * the second changes, so a small answer is three copies and a number.
+ * The most frequent beginning (200, HTTP/1.1, the connection stays) is kept ready and made anew
+ * when the second changes, so a small answer is three copies and a number.
  */
 #include <string.h>
 

@@ -6,10 +6,11 @@
  *	IDLE --data--> READY --a runner takes it--> BUSY --nothing left to do--> IDLE
  *	IDLE --the peer's end, idle_ns, drain--> closed
  *
- * Coroutines are not taken per connection but per turn: everybody who became ready in a turn waits in
- * one queue, and the pump starts one runner for it. If the runner serves all without waiting, that
- * was all it cost. If a handler waits, the pump, which is queued behind the runner, starts another
- * for the rest. So handlers that never wait share one stack, and those that do have one each.
+ * Coroutines are not taken per connection but per turn: everybody who became ready in a turn
+ * waits in one queue, and the pump starts one runner for it. If the runner serves all without
+ * waiting, that was all it cost. If a handler waits, the pump, which is queued behind the runner,
+ * starts another for the rest. So handlers that never wait share one stack, and those that do
+ * have one each.
  */
 #include "net/http.h"
 
@@ -265,12 +266,14 @@ static int init(struct weir_http_server *server, const struct weir_http_opts *op
 	weir__list_init(&server->runners);
 	weir_task_init(&server->pump, pump_run);
 	weir_timer_init(&server->timer, timer_fire);
-	server->metric_requests = weir_metric_counter("weir_http_requests", "HTTP requests handled.");
+	server->metric_requests =
+		weir_metric_counter("weir_http_requests", "HTTP requests handled.");
 	server->metric_bad = weir_metric_counter("weir_http_bad_requests",
 						 "HTTP requests refused before the handler.");
 	if (server->metric_requests < 0 || server->metric_bad < 0)
 		return -ENOBUFS;
-	r = weir__slab_init(&server->conns, sizeof(struct weir_http_conn), weir__net_conns_max(net));
+	r = weir__slab_init(&server->conns, sizeof(struct weir_http_conn),
+			    weir__net_conns_max(net));
 	return r < 0 ? r : weir__slab_init(&server->heads, server->opts.head_max, HEADS_MAX);
 }
 

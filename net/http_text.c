@@ -179,7 +179,7 @@ int weir_http_date_parse(struct weir_http_text text, int64_t *ret_seconds)
 	    !read_digits(t + 23, 2, &second) || year < 1970 || hour > 23 || minute > 59)
 		return -EINVAL;
 	seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-	/* Whatever else may be wrong -- the weekday, the 31st of June, a separator -- shows here. */
+	/* Whatever else may be wrong (the weekday, the 31st of June, a separator) shows here. */
 	weir_http_date_format(seconds, again);
 	if (memcmp(again, t, WEIR_HTTP_DATE_SIZE))
 		return -EINVAL;

@@ -16,9 +16,9 @@
  * coroutine, no buffer and no parser. Pipelined requests are handled one after the other, their
  * answers leave together; parsing stops while the peer does not take its answers.
  *
- * What is not exactly HTTP is refused and the connection closed (RFC 9110, 9112; the
- * choices are listed in net/README.md). The server writes Content-Length, Transfer-Encoding, Connection
- * and Date itself.
+ * What is not exactly HTTP is refused and the connection closed (RFC 9110, 9112; the choices are
+ * listed in net/README.md). The server writes Content-Length, Transfer-Encoding, Connection and
+ * Date itself.
  *
  * A request belongs to the coroutine of its handler and is gone when that returns.
  */
@@ -57,11 +57,12 @@ enum weir_http_method {
 #define WEIR_HTTP_CHUNKED (-1)
 
 /*
- * Answers req, with one weir_http_reply() or weir_http_reply_start() .. _end(). Returns 0, or a negative
- * errno: if nothing was answered yet it becomes the status -- -ENOENT 404, -EACCES and -EPERM 403,
- * -EINVAL and -EPROTO 400, -EMSGSIZE 413, -ETIMEDOUT 408 while the request's body was read, 503 else;
- * -EAGAIN, -ENOBUFS, -ENOMEM, -ESHUTDOWN 503; all others 500 -- and if a streamed answer has begun, the
- * connection is cut so that the peer cannot take it for whole. 0 without an answer is a 500.
+ * Answers req, with one weir_http_reply() or weir_http_reply_start() .. _end(). Returns 0, or a
+ * negative errno: if nothing was answered yet it becomes the status -- -ENOENT 404, -EACCES and
+ * -EPERM 403, -EINVAL and -EPROTO 400, -EMSGSIZE 413, -ETIMEDOUT 408 while the request's body was
+ * read, 503 else; -EAGAIN, -ENOBUFS, -ENOMEM, -ESHUTDOWN 503; all others 500 -- and if a streamed
+ * answer has begun, the connection is cut so that the peer cannot take it for whole. 0 without an
+ * answer is a 500.
  */
 typedef int (*weir_http_fn)(struct weir_http_req *req, void *arg);
 
@@ -72,27 +73,31 @@ struct weir_http_opts {
 				 * most 60 KiB */
 	size_t target_max;	/* bytes of the request target, above: 414; default 8 KiB */
 	unsigned fields_max;	/* headers, above: 431; default and at most WEIR_HTTP_FIELDS_MAX */
-	int64_t body_max;	/* bytes of a request's body, above: 413; default 1 MiB; negative: any */
-	size_t drain_max;	/* bytes of a body that the handler left unread which are read and dropped
-				 * to keep the connection; default 64 KiB */
+	int64_t body_max;	/* bytes of a request's body, above: 413; default 1 MiB;
+				 * negative: any */
+	size_t drain_max;	/* bytes of a body that the handler left unread which are read
+				 * and dropped to keep the connection; default 64 KiB */
 	uint32_t requests_max;	/* per connection, then it is closed; default: any number */
-	int64_t head_ns;	/* from a request's first byte to the end of its head, else 408; default 10 s */
+	int64_t head_ns;	/* from a request's first byte to the end of its head, else 408;
+				 * default 10 s */
 	int64_t idle_ns;	/* between requests; default 60 s */
 	int64_t body_ns;	/* grace of a body, beside rate_min; default 10 s */
 	uint32_t rate_min;	/* bytes a second that a body must bring after that; default 1024 */
-	int64_t write_ns;	/* how long a peer may leave the output above its high mark; default 30 s */
+	int64_t write_ns;	/* how long a peer may leave the output above its high mark;
+				 * default 30 s */
 	int64_t request_ns;	/* deadline of the handler's waiting calls; default: none */
 };
 
 /*
- * Serves address on this core until the service drains: idle connections are closed at once, requests
- * that have begun are answered with Connection: close. Else as weir_serve().
+ * Serves address on this core until the service drains: idle connections are closed at once,
+ * requests that have begun are answered with Connection: close. Else as weir_serve().
  */
 WEIR_API int weir_http_serve(const char *address, const struct weir_http_opts *opts,
 			     weir_http_fn handler, void *arg);
 
 /* --- the request --- */
 
+/* What is to be done. */
 WEIR_API enum weir_http_method weir_http_req_method(const struct weir_http_req *req);
 
 /* "GET", and what WEIR_HTTP_OTHER stands for. */
@@ -111,8 +116,8 @@ WEIR_API struct weir_http_text weir_http_req_query(const struct weir_http_req *r
 WEIR_API bool weir_http_req_is_path(const struct weir_http_req *req, const char *text);
 
 /*
- * The value of the first header of that name (in any case), without the space around it; data is NULL when
- * there is none.
+ * The value of the first header of that name (in any case), without the space around it; data is
+ * NULL when there is none.
  */
 WEIR_API struct weir_http_text weir_http_req_header(const struct weir_http_req *req,
 						    const char *name);
@@ -131,15 +136,15 @@ WEIR_API int64_t weir_http_req_body_size(const struct weir_http_req *req);
 
 /*
  * Waits for the body and copies up to size bytes of it into buf. The first call answers an
- * Expect: 100-continue. Returns the count, 0 at the end of the body, -EMSGSIZE above body_max, -EPROTO
- * (malformed chunks), -EPIPE (the peer ended inside the body), -ETIMEDOUT (too slow), or as weir_conn_read().
- * Any error but -EINVAL breaks the connection: only an answer can follow.
+ * Expect: 100-continue. Returns the count, 0 at the end of the body, -EMSGSIZE above body_max,
+ * -EPROTO (malformed chunks), -EPIPE (the peer ended inside the body), -ETIMEDOUT (too slow), or
+ * as weir_conn_read(). Any error but -EINVAL breaks the connection: only an answer can follow.
  */
 WEIR_API ssize_t weir_http_req_read(struct weir_http_req *req, void *buf, size_t size);
 
 /*
- * Waits for all of the body, which must fit into size bytes. Returns its size, -EMSGSIZE when it does
- * not fit, or as weir_http_req_read().
+ * Waits for all of the body, which must fit into size bytes. Returns its size, -EMSGSIZE when it
+ * does not fit, or as weir_http_req_read().
  */
 WEIR_API ssize_t weir_http_req_read_all(struct weir_http_req *req, void *buf, size_t size);
 
@@ -161,8 +166,9 @@ WEIR_API void weir_http_fields_init(struct weir_http_fields *fields, char *buf, 
 
 /*
  * Adds a header. Both are NUL-terminated. Returns 0, -ENOSPC when buf is full, -EINVAL: name is
- * no token, value has a control character (a line break would let whoever wrote it split the answer), or
- * the header is one that the server writes itself. An error sticks: answers with fields return it.
+ * no token, value has a control character (a line break would let whoever wrote it split the
+ * answer), or the header is one that the server writes itself. An error sticks: answers with
+ * fields return it.
  */
 WEIR_API int weir_http_fields_add(struct weir_http_fields *fields, const char *name,
 				  const char *value);
@@ -174,32 +180,32 @@ WEIR_API int weir_http_fields_add_text(struct weir_http_fields *fields, const ch
 /* --- the answer --- */
 
 /*
- * Answers with status (200..599), fields (may be NULL) and a body of size bytes, which is copied. For
- * HEAD the body is left out, its length is not; 204 and 304 have none. Waits while the output
- * is above its high mark.
- * Returns 0, the error of fields, -EINVAL (status), -EBUSY (answered already), or as weir_conn_write_all().
+ * Answers with status (200..599), fields (may be NULL) and a body of size bytes, which is copied.
+ * For HEAD the body is left out, its length is not; 204 and 304 have none. Waits while the output
+ * is above its high mark. Returns 0, the error of fields, -EINVAL (status), -EBUSY (answered
+ * already), or as weir_conn_write_all().
  */
 WEIR_API int weir_http_reply(struct weir_http_req *req, int status,
 			     const struct weir_http_fields *fields, const void *body,
 			     size_t size);
 
 /*
- * Begins an answer whose body follows: exactly size bytes, or WEIR_HTTP_CHUNKED (for an HTTP/1.0 peer the
- * body then ends with the connection). Errors as weir_http_reply().
+ * Begins an answer whose body follows: exactly size bytes, or WEIR_HTTP_CHUNKED (for an HTTP/1.0
+ * peer the body then ends with the connection). Errors as weir_http_reply().
  */
 WEIR_API int weir_http_reply_start(struct weir_http_req *req, int status,
 				   const struct weir_http_fields *fields, int64_t size);
 
 /*
- * A part of the body, copied; a large one is lent and the call waits until it was sent. Returns 0, -EBUSY when
- * no answer was started, -EPROTO (nothing was written) when it would exceed the size, or as
- * weir_conn_write_all().
+ * A part of the body, copied; a large one is lent and the call waits until it was sent. Returns
+ * 0, -EBUSY when no answer was started, -EPROTO (nothing was written) when it would exceed the
+ * size, or as weir_conn_write_all().
  */
 WEIR_API int weir_http_reply_write(struct weir_http_req *req, const void *data, size_t size);
 
 /*
- * A part of the body that is not copied but lent, until release(arg) (may be NULL) is called. Errors as
- * weir_http_reply_write(); then nothing was lent. For HEAD release is called at once.
+ * A part of the body that is not copied but lent, until release(arg) (may be NULL) is called.
+ * Errors as weir_http_reply_write(); then nothing was lent. For HEAD release is called at once.
  */
 WEIR_API int weir_http_reply_lend(struct weir_http_req *req, const void *data, size_t size,
 				  void (*release)(void *arg), void *arg);
@@ -217,7 +223,10 @@ WEIR_API const char *weir_http_status_name(int status);
 
 #define WEIR_HTTP_DATE_SIZE 29
 
-/* Writes seconds since 1970 as "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7): 29 bytes, no NUL. */
+/*
+ * Writes seconds since 1970 as "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7): 29 bytes, no
+ * NUL. Any thread.
+ */
 WEIR_API void weir_http_date_format(int64_t seconds, char text[WEIR_HTTP_DATE_SIZE]);
 
 /* Reads such a date; the two obsolete forms are not read. Returns 0 or -EINVAL. */

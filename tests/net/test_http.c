@@ -390,7 +390,8 @@ static void a_chunked_body_above_the_limit_is_refused(void)
 	memset(&server.opts, 0, sizeof(server.opts));
 	server.opts.body_max = 8;
 	http_start(&server);
-	assert_int_equal(status_of(CHUNKED "8\r\n12345678\r\n0\r\n\r\n", strlen(CHUNKED) + 18), 200);
+	assert_int_equal(status_of(CHUNKED "8\r\n12345678\r\n0\r\n\r\n", strlen(CHUNKED) + 18),
+			 200);
 	assert_int_equal(status_of(CHUNKED "4\r\n1234\r\n5\r\n12345\r\n0\r\n\r\n",
 				   strlen(CHUNKED) + 24),
 			 413);
@@ -429,7 +430,8 @@ static void parse_random(const char *data, size_t size, unsigned *seed)
 	for (unsigned i = 0; i < head.count; i++) {
 		assert_true(head.fields[i].name.at + head.fields[i].name.size <= head.size);
 		assert_true(head.fields[i].value.at + head.fields[i].value.size <= head.size);
-		assert_null(memchr(copy + head.fields[i].value.at, '\n', head.fields[i].value.size));
+		assert_null(memchr(copy + head.fields[i].value.at, '\n',
+				   head.fields[i].value.size));
 	}
 }
 

@@ -313,8 +313,8 @@ static void streams_are_framed_for_whom_they_are(void)
 	ask(&server, GET("/chunks"), buf, sizeof(buf));
 	assert_non_null(strstr(buf, "\r\nTransfer-Encoding: chunked\r\n"));
 	assert_null(strstr(buf, "Content-Length"));
-	assert_string_equal(strstr(buf, "\r\n\r\n"), "\r\n\r\na\r\n0123456789\r\na\r\n0123456789\r\n"
-						     "a\r\n0123456789\r\n0\r\n\r\n");
+	assert_string_equal(strstr(buf, "\r\n\r\n") + 4,
+			    "a\r\n0123456789\r\na\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n");
 	ask(&server, "HEAD /chunks" HOST "\r\n", buf, sizeof(buf));
 	assert_string_equal(strstr(buf, "\r\n\r\n"), "\r\n\r\n");
 	/* An HTTP/1.0 peer knows no chunks: the end is the connection's. */
@@ -424,8 +424,9 @@ static void a_body_that_ends_early_is_an_error(void)
 			     sizeof(buf)),
 			 400);
 	assert_int_equal(server.last, -EPIPE);
-	assert_int_equal(ask(&server, "POST /swallow" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhe",
-			     buf, sizeof(buf)),
+	assert_int_equal(ask(&server,
+			     "POST /swallow" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhe", buf,
+			     sizeof(buf)),
 			 400);
 	assert_int_equal(server.last, -EPIPE);
 	assert_int_equal(http_stop(&server), 0);
@@ -600,6 +601,7 @@ static void a_handler_that_waits_holds_up_nobody_else(void)
 
 static void local_data_of_a_request_is_not_the_next_ones(void)
 {
+	static const char request[] = GET("/locals");
 	struct http_server server = { .handler = handle };
 	struct weir_conn *conns[4];
 	char buf[4096];
@@ -609,8 +611,7 @@ static void local_data_of_a_request_is_not_the_next_ones(void)
 		conns[i] = http_connect(&server);
 	http_wait_accepted(8);
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(weir_conn_write_all(conns[i], GET("/locals"), strlen(GET("/locals"))),
-				 0);
+		assert_int_equal(weir_conn_write_all(conns[i], request, strlen(request)), 0);
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(http_hear(conns[i], buf, sizeof(buf), true), 200);
 		assert_non_null(strstr(buf, "none"));

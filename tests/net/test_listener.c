@@ -270,7 +270,7 @@ static void cancelling_the_server_cancels_its_handlers(void)
 	hear_the_end(conn);
 }
 
-/* monoio#318, tokio#7983: an accept that succeeded although it was cancelled leaked its descriptor. */
+/* monoio#318, tokio#7983: an accept that succeeded although cancelled leaked its descriptor. */
 static void an_accept_that_raced_with_the_stop_is_closed(void)
 {
 	struct server server = { .address = "tcp://127.0.0.1:0" };
@@ -330,7 +330,8 @@ static void a_limit_pauses_accepting_until_a_connection_ends(void)
 }
 
 /*
- * A direct accept that finds the ring's table full has lost its connection: it is limited before that.
+ * A direct accept that finds the ring's table full has lost its connection: it is limited before
+ * that.
  */
 static int run_with_few_slots(void *arg)
 {
