@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_http_faults.c - HTTP requests with bodies, and answers from a file, with the Nth
+ * test_http_faults.c - HTTP requests with bodies, and answers from files, with the Nth
  * allocation, call, operation or transfer failing: an answer is whole, or the client can tell
  * that it is not.
  */
@@ -9,16 +9,57 @@
 
 #include "core/weir_coro.h"
 #include "net/weir_http.h"
+#include "net/weir_http_files.h"
 #include "ring/weir_file.h"
 #include "tests/support/fault_kernel.h"
 #include "tests/support/nth.h"
 #include "tests/support/ring_fixture.h"
 
 #define BODY 1000	/* several buffers */
+#define LARGE 3000	/* above file_max */
+
+static char root_path[] = "/tmp/weir-test-http-faults-XXXXXX";
+
+/* One file that the cache keeps, and one that is read while it is sent. */
+static int make_root(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t size;
+	} files[] = { { "small", BODY }, { "large", LARGE } };
+	char path[64];
+
+	(void)state;
+	if (!mkdtemp(root_path))
+		return -1;
+	for (unsigned i = 0; i < 2; i++) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/%s", root_path, files[i].name);
+		file = fopen(path, "w");
+		if (!file)
+			return -1;
+		for (size_t n = 0; n < files[i].size; n++)
+			putc('f', file);
+		fclose(file);
+	}
+	return 0;
+}
+
+static int remove_root(void **state)
+{
+	char command[64];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %s", root_path);
+	return system(command);
+}
 
 struct server {
+	struct weir_http_files *files;
 	struct weir_listener *listener;
 	struct weir_coro *coro;
+	bool ended;
 	char address[WEIR_ADDR_TEXT];
 };
 
@@ -60,8 +101,13 @@ static int send_file(struct weir_http_req *req)
 
 static int handle(struct weir_http_req *req, void *arg)
 {
-	(void)arg;
-	return weir_http_req_is_path(req, "/file") ? send_file(req) : echo_body(req);
+	struct server *server = arg;
+
+	if (weir_http_req_is_path(req, "/echo"))
+		return echo_body(req);
+	if (weir_http_req_is_path(req, "/file"))
+		return send_file(req);
+	return weir_http_files(req, server->files);
 }
 
 static void listening(struct weir_listener *listener, void *arg)
@@ -72,23 +118,52 @@ static void listening(struct weir_listener *listener, void *arg)
 	strcpy(server->address, weir_listener_address(listener));
 }
 
+static int serve_files(struct server *server)
+{
+	const struct weir_http_opts opts = { .serve.on_listen = listening, .serve.backlog = 4 };
+	const struct weir_http_files_opts files_opts = { .file_max = 2 * BODY };
+	int r = weir_http_files_create(root_path, &files_opts, &server->files);
+
+	if (r < 0)
+		return r;
+	r = weir_http_serve("tcp://127.0.0.1:0", &opts, handle, server);
+	server->listener = NULL;
+	weir_http_files_destroy(server->files);
+	return r;
+}
+
 static int serve(void *arg)
 {
 	struct server *server = arg;
-	const struct weir_http_opts opts = { .serve.on_listen = listening, .serve.backlog = 4 };
-	int r = weir_http_serve("tcp://127.0.0.1:0", &opts, handle, server);
+	int r = serve_files(server);
 
-	server->listener = NULL;
+	server->ended = true;
 	return r;
 }
 
 /* --- the client --- */
 
+struct question {
+	const char *head;
+	bool with_body;
+	char byte;		/* of which the answer's body consists */
+	size_t size;		/* so many */
+	bool chunked;
+};
+
+static const struct question questions[] = {
+	{ "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n", true,
+	  'e', BODY, false },
+	{ "GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', BODY, true },
+	{ "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', BODY, false },
+	{ "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', LARGE, false },
+};
+
 /* Whether text is one whole answer with what was asked for: a server's error is an error. */
-static int check(const char *text, size_t size, char byte, bool chunked)
+static int check(const struct question *question, const char *text, size_t size)
 {
 	const char *body = strstr(text, "\r\n\r\n");
-	unsigned count = 0;
+	size_t count = 0;
 
 	if (!size)
 		return -ECONNRESET;
@@ -97,28 +172,27 @@ static int check(const char *text, size_t size, char byte, bool chunked)
 	if (memcmp(text + 9, "200", 3))
 		return -EREMOTEIO;
 	for (const char *at = body + 4; *at; at++)
-		count += *at == byte;
-	if (chunked) {	/* a chunk's size may have an f in it */
-		if (size < 5 || strcmp(text + size - 5, "0\r\n\r\n"))
-			return -EPIPE;
-		return count >= BODY ? 0 : -EPROTO;
-	}
-	return count == BODY ? 0 : -EPIPE;
+		count += *at == question->byte;
+	if (question->chunked && strcmp(text + size - 5, "0\r\n\r\n"))
+		return -EPIPE;
+	if (count < question->size)	/* Content-Length promised more */
+		return question->chunked ? -EPROTO : -EPIPE;
+	return question->chunked || count == question->size ? 0 : -EPROTO;
 }
 
-static int ask(const char *address, const char *head, char byte, bool with_body)
+static int ask(const char *address, const struct question *question)
 {
-	char text[2 * BODY], answer[4 * BODY];
+	char text[2 * BODY], answer[2 * LARGE];
 	struct weir_conn *conn;
-	size_t size = strlen(head), done = 0;
+	size_t size = strlen(question->head), done = 0;
 	ssize_t n;
 	int r = weir_connect(address, NULL, &conn);
 
 	if (r < 0)
 		return r;
-	memcpy(text, head, size);
-	memset(text + size, byte, BODY);
-	r = weir_conn_write_all(conn, text, with_body ? size + BODY : size);
+	memcpy(text, question->head, size);
+	memset(text + size, question->byte, BODY);
+	r = weir_conn_write_all(conn, text, question->with_body ? size + BODY : size);
 	while (!r && (n = weir_conn_read(conn, answer + done, sizeof(answer) - 1 - done))) {
 		if (n < 0)
 			r = (int)n;
@@ -127,21 +201,17 @@ static int ask(const char *address, const char *head, char byte, bool with_body)
 	}
 	weir_conn_close(conn);
 	answer[done] = '\0';
-	return r < 0 ? r : check(answer, done, byte, !with_body);
+	return r < 0 ? r : check(question, answer, done);
 }
 
 static int client(void *arg)
 {
 	const struct server *server = arg;
-	int r = ask(server->address,
-		    "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
-		    "Connection: close\r\n\r\n",
-		    'e', true);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	return ask(server->address, "GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		   'f', false);
+	for (unsigned i = 0; i < sizeof(questions) / sizeof(questions[0]) && !r; i++)
+		r = ask(server->address, &questions[i]);
+	return r;
 }
 
 static int with_client(struct server *server)
@@ -160,7 +230,8 @@ static int talk(void *arg)
 	(void)arg;
 	if (r < 0)
 		return r;
-	r = weir_yield();
+	while (!r && !server.listener && !server.ended)
+		r = weir_sleep(10 * WEIR_US);
 	if (!r && server.listener)
 		r = with_client(&server);
 	if (server.listener && !weir_listener_is_stopping(server.listener))
@@ -202,5 +273,5 @@ int main(void)
 	};
 
 	skip_if_refused();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
