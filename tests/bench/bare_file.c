@@ -122,7 +122,8 @@ static int read_direct(double end)
 		bool more = seconds_now() < end;
 
 		io_uring_submit_and_wait(&ring, 1);
-		io_uring_for_each_cqe(&ring, head, cqe) {
+		io_uring_for_each_cqe(&ring, head, cqe)
+		{
 			unsigned i = (unsigned)cqe->user_data;
 
 			if (cqe->res != BLOCK || memcmp(bufs + (size_t)i * BLOCK, &wanted[i], 8))
@@ -187,8 +188,9 @@ static int append(double end)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "work", 1, NULL, 'w' },    { "path", 1, NULL, 'p' },	    { "depth", 1, NULL, 'd' },
-		{ "seconds", 1, NULL, 's' }, { "file-size", 1, NULL, 'f' }, { NULL, 0, NULL, 0 },
+		{ "work", 1, NULL, 'w' },      { "path", 1, NULL, 'p' },
+		{ "depth", 1, NULL, 'd' },     { "seconds", 1, NULL, 's' },
+		{ "file-size", 1, NULL, 'f' }, { NULL, 0, NULL, 0 },
 	};
 	double start, cpu;
 	int c, r = 0;

@@ -1,72 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bare_uring_echo.c - the yardstick: an echo server by hand on bare liburing, with what
- * is known to be fast and nothing else. No bound, no timer, no error path worth the name: what
- * weir adds to this is what it costs.
+ * bare_uring_echo.c - the yardstick: an echo server by hand on bare liburing. What weir adds
+ * to this is what weir costs.
  *
- * Multishot accept into direct descriptors, multishot receive from a buffer ring, each buffer
- * sent from where it lies, one system call a turn. Sends that are ready in one turn for one
- * connection are one sendmsg: with a deep pipeline that is what decides.
+ * Each buffer is sent from where it was received, and goes back when it was sent. One send is
+ * in flight on a connection; what arrives meanwhile waits in order, and leaves as one sendmsg.
+ * With a deep pipeline that is what decides. A connection is a list of buffers, the first
+ * `sending` of them in flight: short sends and any depth need nothing more, and a connection
+ * without traffic holds nothing.
  *
- *	bare_uring_echo PORT_FILE
+ *	bare_uring_echo --port-file FILE [--bufs COUNT] [--buf-size BYTES] [--spin-us US]
  */
-#include <arpa/inet.h>
-#include <liburing.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/bench/bare_uring.h"
 
-#define BUFS 2048
-#define BUF_SIZE 4096
-#define CONNS 8192
-#define IOVS 32
+#define IOVS_MAX 64 /* buffers in one sendmsg */
 
-enum kind { ACCEPT, RECV, SEND, CLOSE };
-
+/* All zero while its descriptor is free. */
 struct conn {
-	struct msghdr msg;
-	struct iovec iov[IOVS];
-	unsigned short ids[IOVS];	/* of the buffers in the send that is in flight */
-	unsigned sending;
-	unsigned short next_ids[IOVS];	/* received meanwhile */
-	unsigned next_sizes[IOVS];
-	unsigned next;
-	bool dirty;
+	uint16_t first, last; /* its buffers; meaningful when count > 0 */
+	uint16_t count;
+	uint16_t sending;
+	bool dirty;  /* is in the list of those that have something to send */
+	bool ended;  /* its receive is over; close when all is sent */
+	bool broken; /* a send failed: what is received is dropped */
 };
 
-static struct io_uring ring;
-static struct io_uring_buf_ring *buf_ring;
-static char *bufs;
+/* Of each received buffer: what is left to send, and who comes after it. */
+static struct {
+	uint32_t offset, size;
+	uint16_t next;
+} * received;
+
 static struct conn *conns;
-static unsigned dirty[CONNS], dirty_count;
-
-static struct io_uring_sqe *get_sqe(void)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-
-	if (!sqe) {
-		io_uring_submit(&ring);
-		sqe = io_uring_get_sqe(&ring);
-	}
-	return sqe;
-}
-
-static void set_user_data(struct io_uring_sqe *sqe, enum kind kind, unsigned conn)
-{
-	sqe->user_data = (uint64_t)kind << 32 | conn;
-}
-
-static void arm_recv(unsigned index)
-{
-	struct io_uring_sqe *sqe = get_sqe();
-
-	io_uring_prep_recv_multishot(sqe, (int)index, NULL, 0, 0);
-	sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
-	sqe->buf_group = 1;
-	set_user_data(sqe, RECV, index);
-}
+static unsigned dirty[BARE_CONNS_MAX], dirty_count;
 
 static void mark_dirty(unsigned index)
 {
@@ -76,163 +42,148 @@ static void mark_dirty(unsigned index)
 	dirty[dirty_count++] = index;
 }
 
-static void send_next(unsigned index)
+/* The kernel has copied iovs and msg when the submission is over (SUBMIT_STABLE). */
+static void send_many(unsigned index)
 {
+	static struct iovec iovs[BARE_SQ][IOVS_MAX];
+	static struct msghdr msgs[BARE_SQ];
+	static unsigned next;
 	struct conn *conn = &conns[index];
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe = bare_sqe();
+	struct iovec *iov = iovs[next];
+	struct msghdr *msg = &msgs[next];
+	unsigned id = conn->first, count = 0;
 
-	conn->dirty = false;
-	if (conn->sending || !conn->next)
-		return;
-	sqe = get_sqe();
-	for (unsigned i = 0; i < conn->next; i++) {
-		conn->ids[i] = conn->next_ids[i];
-		conn->iov[i].iov_base = bufs + (size_t)conn->next_ids[i] * BUF_SIZE;
-		conn->iov[i].iov_len = conn->next_sizes[i];
+	next = (next + 1) % BARE_SQ;
+	for (; count < conn->count && count < IOVS_MAX; count++, id = received[id].next) {
+		iov[count].iov_base = bare_buf(id) + received[id].offset;
+		iov[count].iov_len = received[id].size;
 	}
-	conn->sending = conn->next;
-	conn->next = 0;
-	if (conn->sending == 1) {
-		io_uring_prep_send(sqe, (int)index, conn->iov[0].iov_base, conn->iov[0].iov_len,
-				   MSG_WAITALL | MSG_NOSIGNAL);
-	} else {
-		conn->msg.msg_iov = conn->iov;
-		conn->msg.msg_iovlen = conn->sending;
-		io_uring_prep_sendmsg(sqe, (int)index, &conn->msg, MSG_WAITALL | MSG_NOSIGNAL);
-	}
+	conn->sending = (uint16_t)count;
+	msg->msg_iov = iov;
+	msg->msg_iovlen = count;
+	io_uring_prep_sendmsg(sqe, (int)index, msg, MSG_WAITALL | MSG_NOSIGNAL);
 	sqe->flags |= IOSQE_FIXED_FILE;
-	set_user_data(sqe, SEND, index);
+	bare_tag(sqe, BARE_SEND, index);
 }
 
-static unsigned given_back;
-
-static void give_back(unsigned short id)
+static void flush(unsigned index)
 {
-	io_uring_buf_ring_add(buf_ring, bufs + (size_t)id * BUF_SIZE, BUF_SIZE, id, BUFS - 1,
-			      (int)given_back++);
+	struct conn *conn = &conns[index];
+	unsigned id = conn->first;
+
+	conn->dirty = false;
+	if (conn->sending)
+		return;
+	if (conn->count == 1) {
+		conn->sending = 1;
+		bare_send(index, bare_buf(id) + received[id].offset, received[id].size);
+	} else if (conn->count) {
+		send_many(index);
+	} else if (conn->ended) {
+		*conn = (struct conn){ 0 };
+		bare_close(index);
+	}
 }
 
 static void recv_done(unsigned index, const struct io_uring_cqe *cqe)
 {
 	struct conn *conn = &conns[index];
-	struct io_uring_sqe *sqe;
 
 	if (cqe->res > 0) {
-		unsigned short id = (unsigned short)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+		unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 
-		if (conn->next == IOVS) {	/* the load never goes that deep */
-			give_back(id);
-			return;
+		if (conn->broken) {
+			bare_give_back(id);
+		} else {
+			received[id].offset = 0;
+			received[id].size = (uint32_t)cqe->res;
+			if (conn->count++)
+				received[conn->last].next = (uint16_t)id;
+			else
+				conn->first = (uint16_t)id;
+			conn->last = (uint16_t)id;
+			mark_dirty(index);
 		}
-		conn->next_ids[conn->next] = id;
-		conn->next_sizes[conn->next++] = (unsigned)cqe->res;
-		mark_dirty(index);
 	}
-	if (cqe->flags & IORING_CQE_F_MORE)
+	if (cqe->flags & IORING_CQE_F_MORE || bare_recv_goes_on(index, cqe->res))
 		return;
-	if (cqe->res > 0 || cqe->res == -ENOBUFS) {
-		arm_recv(index);
-		return;
-	}
-	sqe = get_sqe();
-	io_uring_prep_close_direct(sqe, index);
-	set_user_data(sqe, CLOSE, index);
-	conn->next = 0;
+	conn->ended = true;
+	mark_dirty(index);
 }
 
-static void send_done(unsigned index)
+static void drop_first(struct conn *conn)
+{
+	unsigned id = conn->first;
+
+	conn->first = received[id].next;
+	conn->count--;
+	bare_give_back(id);
+}
+
+static void send_done(unsigned index, int res)
 {
 	struct conn *conn = &conns[index];
 
-	for (unsigned i = 0; i < conn->sending; i++)
-		give_back(conn->ids[i]);
 	conn->sending = 0;
-	if (conn->next)
+	if (res <= 0) {
+		conn->broken = true;
+		while (conn->count)
+			drop_first(conn);
+	}
+	for (unsigned left = res > 0 ? (unsigned)res : 0; left;) {
+		unsigned id = conn->first;
+
+		if (left < received[id].size) {
+			received[id].offset += left;
+			received[id].size -= left;
+			break;
+		}
+		left -= received[id].size;
+		drop_first(conn);
+	}
+	if (conn->count || conn->ended)
 		mark_dirty(index);
 }
 
-static void turn(void)
+static void turn(unsigned spin_us)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, count = 0;
 
-	io_uring_submit_and_wait(&ring, 1);
-	given_back = 0;
-	io_uring_for_each_cqe(&ring, head, cqe) {
+	bare_submit_and_wait(spin_us);
+	io_uring_for_each_cqe(&ring, head, cqe)
+	{
 		unsigned index = (unsigned)cqe->user_data;
-		enum kind kind = (enum kind)(cqe->user_data >> 32);
+		enum bare_kind kind = (enum bare_kind)(cqe->user_data >> 32);
 
-		if (kind == RECV)
+		if (kind == BARE_RECV)
 			recv_done(index, cqe);
-		else if (kind == SEND)
-			send_done(index);
-		else if (kind == ACCEPT && cqe->res >= 0)
-			arm_recv((unsigned)cqe->res);
+		else if (kind == BARE_SEND)
+			send_done(index, cqe->res);
+		else if (kind == BARE_ACCEPT)
+			bare_accepted(cqe);
+		else
+			bare_closed();
 		count++;
 	}
 	io_uring_cq_advance(&ring, count);
+	bare_return_bufs();
 	for (unsigned i = 0; i < dirty_count; i++)
-		send_next(dirty[i]);
+		flush(dirty[i]);
 	dirty_count = 0;
-	if (given_back)
-		io_uring_buf_ring_advance(buf_ring, (int)given_back);
-}
-
-static int listen_on_loopback(const char *port_file)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-	FILE *file;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&addr, size) || listen(fd, 4096) ||
-	    getsockname(fd, (struct sockaddr *)&addr, &size))
-		return -1;
-	file = fopen(port_file, "we");
-	if (!file)
-		return -1;
-	fprintf(file, "tcp://127.0.0.1:%u\n", ntohs(addr.sin_port));
-	fclose(file);
-	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_COOP_TASKRUN |
-			 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-		.cq_entries = 8192,
-	};
-	struct io_uring_sqe *sqe;
-	int r, fd;
+	struct bare_opts opts = { .buf_count = 1024, .buf_size = 2048 };
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: bare_uring_echo PORT_FILE\n");
-		return 2;
-	}
-	conns = calloc(CONNS, sizeof(*conns));
-	bufs = malloc((size_t)BUFS * BUF_SIZE);
-	r = io_uring_queue_init_params(1024, &ring, &params);
-	if (r < 0 || !conns || !bufs) {
-		fprintf(stderr, "bare_uring_echo: %s\n", strerror(r < 0 ? -r : 12));
-		return 1;
-	}
-	io_uring_register_ring_fd(&ring);
-	io_uring_register_files_sparse(&ring, CONNS);
-	buf_ring = io_uring_setup_buf_ring(&ring, BUFS, 1, 0, &r);
-	for (unsigned i = 0; i < BUFS; i++)
-		give_back((unsigned short)i);
-	io_uring_buf_ring_advance(buf_ring, BUFS);
-	fd = listen_on_loopback(argv[1]);
-	if (fd < 0) {
-		perror("bare_uring_echo");
-		return 1;
-	}
-	sqe = get_sqe();
-	io_uring_prep_multishot_accept_direct(sqe, fd, NULL, NULL, 0);
-	set_user_data(sqe, ACCEPT, 0);
+	bare_options(argc, argv, &opts);
+	conns = calloc(BARE_CONNS_MAX, sizeof(*conns));
+	received = calloc(opts.buf_count, sizeof(*received));
+	if (!conns || !received)
+		bare_die("connections", ENOMEM);
+	bare_make_ring(&opts);
 	for (;;)
-		turn();
+		turn(opts.spin_us);
 }
