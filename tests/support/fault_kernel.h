@@ -30,7 +30,7 @@ enum fault_kind {
 	FAULT_WAKE = 16,	/* the wake of a core by a ring message */
 };
 
-#define FAULT_RINGS 64
+#define FAULT_RINGS 8
 #define FAULT_MARKS 512
 #define FAULT_VARIANTS 3
 #define FAULT_ENTERS 3		/* in a row */
@@ -208,7 +208,7 @@ static void fault_cqe(struct fault_ring *ring, struct io_uring_cqe *cqe)
 	}
 }
 
-/* Only the ring's own worker asks; a new ring at an old address begins anew (setup). */
+/* Only the ring's own worker asks. NULL: a place that is free. */
 static struct fault_ring *fault_ring_of(struct io_uring *uring)
 {
 	unsigned used = __atomic_load_n(&fault.rings_used, __ATOMIC_ACQUIRE);
@@ -249,6 +249,8 @@ static int fault_setup(struct weir_kernel *kernel, unsigned entries, struct io_u
 		r = fault.real->ring_setup(kernel, entries, uring, params);
 	if (r < 0)
 		return r;
+	if (!ring)
+		ring = fault_ring_of(NULL);	/* of one that is gone */
 	if (!ring) {
 		unsigned i = fault.rings_used;
 
@@ -260,6 +262,15 @@ static int fault_setup(struct weir_kernel *kernel, unsigned entries, struct io_u
 	__atomic_store_n(&ring->uring, uring, __ATOMIC_RELAXED);
 	ring->seen = *uring->sq.khead;
 	return r;
+}
+
+static void fault_teardown(struct weir_kernel *kernel, struct io_uring *uring)
+{
+	struct fault_ring *ring = fault_ring_of(uring);
+
+	if (ring)
+		__atomic_store_n(&ring->uring, NULL, __ATOMIC_RELAXED);
+	fault.real->ring_teardown(kernel, uring);
 }
 
 static bool fault_is_giving_up(unsigned opcode)
@@ -434,6 +445,7 @@ static inline void fault_install(void)
 	fault.real = real;
 	fault.ops = *kernel->ops;
 	fault.ops.ring_setup = fault_setup;
+	fault.ops.ring_teardown = fault_teardown;
 	fault.ops.ring_enter = fault_enter;
 	fault.ops.ring_register = fault_register;
 	fault.ops.notify = fault_notify;
