@@ -130,10 +130,9 @@ static void curl_gets_files(void)
 	assert_non_null(strstr(output, "HTTP/1.1 200 OK\r\n"));
 	assert_non_null(strstr(output, "Content-Length: 26\r\n"));
 	assert_int_equal(curl("-f @/nothing"), 22);
-	/* Four on one connection, which stays. */
-	assert_int_equal(curl("@/small.txt @/small.txt @/small.txt @/small.txt -w '%{num_connects}'"),
-			 0);
-	assert_string_equal(output, ALPHABET "1" ALPHABET "0" ALPHABET "0" ALPHABET "0");
+	/* Three on one connection, which stays. */
+	assert_int_equal(curl("-w '%{num_connects}' @/small.txt @/small.txt @/small.txt"), 0);
+	assert_string_equal(output, ALPHABET "1" ALPHABET "0" ALPHABET "0");
 	assert_int_equal(curl("@/large.bin -o got && cmp got large.bin"), 0);
 	assert_int_equal(curl("--compressed @/mid.bin -o got && cmp got mid.bin"), 0);
 	end();
@@ -144,9 +143,8 @@ static void curl_resumes_and_revalidates(void)
 	begin();
 	assert_int_equal(curl("-r 3-5 @/small.txt"), 0);
 	assert_string_equal(output, "def");
-	assert_int_equal(curl("@/large.bin -r 0-999999 -o got && curl -s -C - @/large.bin -o got && "
-			      "cmp got large.bin"),
-			 0);
+	assert_int_equal(curl("@/large.bin -r 0-999999 -o got"), 0);
+	assert_int_equal(curl("-C - @/large.bin -o got && cmp got large.bin"), 0);
 	assert_int_equal(curl("--etag-save tag @/small.txt"), 0);
 	assert_int_equal(curl("--etag-compare tag @/small.txt -w '%{http_code}'"), 0);
 	assert_string_equal(output, "304");
