@@ -255,8 +255,9 @@ static int listen_small(struct weir_kernel *kernel, int fd, int backlog)
 static int watching_enter(struct weir_kernel *kernel, struct io_uring *uring, unsigned submit,
 			  unsigned wait, unsigned flags, const void *arg, size_t size)
 {
+	const struct weir_kernel_ops *real = weir__kernel_uring()->ops;
 	const struct io_uring_cq *cq = &uring->cq;
-	int r = weir__kernel_uring()->ops->ring_enter(kernel, uring, submit, wait, flags, arg, size);
+	int r = real->ring_enter(kernel, uring, submit, wait, flags, arg, size);
 
 	for (unsigned i = *cq->khead; i != io_uring_smp_load_acquire(cq->ktail); i++)
 		service.dry += cq->cqes[i & cq->ring_mask].res == -ENOBUFS;
@@ -281,9 +282,9 @@ static uint64_t sent_so_far(void)
 }
 
 /*
- * With buffers for everybody all have got as far as the disk: the slots are out, the others park in
- * line, and nobody receives (what is armed is the accept). Else some wait for a buffer, perhaps before
- * they have begun.
+ * With buffers for everybody all have got as far as the disk: the slots are out, the others park
+ * in line, and nobody receives (what is armed is the accept). Else some wait for a buffer, perhaps
+ * before they have begun.
  */
 static bool has_jammed(const struct weir_ring_info *info)
 {

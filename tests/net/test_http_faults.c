@@ -151,12 +151,13 @@ struct question {
 	bool chunked;
 };
 
+#define HEADERS " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+
 static const struct question questions[] = {
-	{ "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n", true,
-	  'e', BODY, false },
-	{ "GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', BODY, true },
-	{ "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', BODY, false },
-	{ "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, 'f', LARGE, false },
+	{ "POST /echo" HEADERS "Content-Length: 1000\r\n\r\n", true, 'e', BODY, false },
+	{ "GET /file" HEADERS "\r\n", false, 'f', BODY, true },
+	{ "GET /small" HEADERS "\r\n", false, 'f', BODY, false },
+	{ "GET /large" HEADERS "\r\n", false, 'f', LARGE, false },
 };
 
 /* Whether text is one whole answer with what was asked for: a server's error is an error. */

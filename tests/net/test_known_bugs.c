@@ -508,7 +508,7 @@ static int thousand_idle(void *arg)
 	return 0;
 }
 
-/* dragonfly#3523: each idle connection pinned 64 KiB of receive buffer. And idling costs no calls. */
+/* dragonfly#3523: each idle connection pinned 64 KiB of receive buffer. Nor do they cost calls. */
 static void a_thousand_idle_connections_hold_no_buffer_and_make_no_calls(void **state)
 {
 	struct ring_fixture fixture = ring_fixture_defaults();

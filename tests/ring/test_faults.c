@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_faults.c - what a service does with its ring, with the Nth allocation, set-up call, operation,
- * enter, transfer or wake of it failing: it goes on or gives an error, and leaves nothing behind.
+ * test_faults.c - what a service does with its ring, with the Nth allocation, set-up call,
+ * operation, enter, transfer or wake of it failing: it goes on or gives an error, and leaves
+ * nothing behind.
  */
 #include <fcntl.h>
 

@@ -63,8 +63,8 @@ static int begin_and_leave(void *arg)
 }
 
 /*
- * cloud-hypervisor#8408, io_uring_setup(2): closing a ring does not end at once what is in flight in
- * it, and the kernel wrote into memory that was free.
+ * cloud-hypervisor#8408, io_uring_setup(2): closing a ring does not end at once what is in flight
+ * in it, and the kernel wrote into memory that was free.
  */
 static void what_is_in_flight_has_ended_before_the_ring_is_closed(void **state)
 {

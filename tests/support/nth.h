@@ -11,7 +11,8 @@
  *
  * Whatever fails, each run ends with success or an error, and leaves no byte, no descriptor and
  * no mapping behind. It does not hang: waiting calls in a scenario have a deadline (nth_in()),
- * -ETIMEDOUT counts as a hang, and an alarm ends what waits for ever. A run that dies says which it was.
+ * -ETIMEDOUT counts as a hang, and an alarm ends what waits for ever. A run that dies says which
+ * it was.
  */
 #ifndef WEIR_TESTS_NTH_H
 #define WEIR_TESTS_NTH_H
@@ -143,7 +144,8 @@ static inline void nth_check(const struct nth_state *before, bool struck, int r)
 	struct nth_state after = nth_look();
 
 	if (after.bytes != before->bytes)
-		fail_msg("%lld bytes leaked: %s", (long long)(after.bytes - before->bytes), nth.run);
+		fail_msg("%lld bytes leaked: %s", (long long)(after.bytes - before->bytes),
+			 nth.run);
 	if (after.fds != before->fds)
 		fail_msg("%d descriptors leaked: %s", (int)(after.fds - before->fds), nth.run);
 	if (after.mapped != before->mapped)
