@@ -17,6 +17,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "core/weir_runtime.h"
 #include "ring/kernel.h"
 #include "ring/uapi.h"
@@ -235,18 +236,18 @@ static const struct opcode {
 
 static void probe_opcodes(struct probe *probe, struct io_uring *uring)
 {
-	struct {
-		struct io_uring_probe head;
-		struct io_uring_probe_op ops[256];
-	} known;
+	static const size_t size = sizeof(struct io_uring_probe) +
+				   256 * sizeof(struct io_uring_probe_op);
 	struct weir_kernel *kernel = weir__kernel_uring();
+	struct io_uring_probe *known = weir__calloc(1, size);
 
-	memset(&known, 0, sizeof(known));
-	kernel->ops->ring_register(kernel, uring, IORING_REGISTER_PROBE, &known, 256);
+	if (!known)
+		return;
+	kernel->ops->ring_register(kernel, uring, IORING_REGISTER_PROBE, known, 256);
 	for (size_t i = 0; i < sizeof(opcodes) / sizeof(opcodes[0]); i++) {
 		const struct opcode *op = &opcodes[i];
-		bool ok = op->opcode <= known.head.last_op &&
-			  (known.ops[op->opcode].flags & IO_URING_OP_SUPPORTED);
+		bool ok = op->opcode <= known->last_op &&
+			  (known->ops[op->opcode].flags & IO_URING_OP_SUPPORTED);
 		struct weir_probe_item item = { .kind = WEIR_PROBE_OPCODE,
 						.name = op->name,
 						.since = op->since };
@@ -257,6 +258,7 @@ static void probe_opcodes(struct probe *probe, struct io_uring *uring)
 					   "a newer kernel; weir works without it";
 		say(probe, item, ok ? "yes" : "no");
 	}
+	weir__free(known, size);
 }
 
 /* --- what else the ring can do --- */
