@@ -9,6 +9,7 @@
 #include "core/weir_coro.h"
 #include "net/conn.h"
 #include "net/weir_listener.h"
+#include "ring/weir_run.h"
 #include "tests/support/fault_kernel.h"
 #include "tests/support/nth.h"
 #include "tests/support/ring_fixture.h"
@@ -196,10 +197,12 @@ static int talk(void *arg)
 	return r ? r : stopped;
 }
 
-static int with_handler(weir_conn_fn handler)
+static int with_handler(weir_conn_fn handler, bool direct)
 {
 	struct ring_fixture fixture = ring_fixture_small();
 
+	if (!direct)
+		fixture.ring.direct_max = 0;
 	fixture.timeout_ns = NTH_WAIT_NS;
 	return on_ring_with(&fixture, talk, &handler);
 }
@@ -207,19 +210,95 @@ static int with_handler(weir_conn_fn handler)
 static int copying(void *arg)
 {
 	(void)arg;
-	return with_handler(echo_copied);
+	return with_handler(echo_copied, true);
+}
+
+/* With descriptors that can be seen to leak. */
+static int plain(void *arg)
+{
+	(void)arg;
+	return with_handler(echo_copied, false);
 }
 
 static int lending(void *arg)
 {
 	(void)arg;
-	return with_handler(echo_lent);
+	return with_handler(echo_lent, true);
 }
 
 static int callbacks(void *arg)
 {
 	(void)arg;
-	return with_handler(NULL);
+	return with_handler(NULL, true);
+}
+
+/* --- two cores that serve one address --- */
+
+static struct {
+	unsigned listening;
+	char address[WEIR_ADDR_TEXT];
+} shared;
+
+static void core_listens(struct weir_listener *listener, void *arg)
+{
+	(void)arg;
+	if (!weir_core())
+		strcpy(shared.address, weir_listener_address(listener));
+	__atomic_add_fetch(&shared.listening, 1, __ATOMIC_SEQ_CST);
+}
+
+static int ask_and_drain(void *arg)
+{
+	struct server server = { .handler = echo_copied };
+	int r = 0;
+
+	(void)arg;
+	while (!r && __atomic_load_n(&shared.listening, __ATOMIC_SEQ_CST) < weir_core_count())
+		r = weir_sleep(10 * WEIR_US);
+	strcpy(server.address, shared.address);
+	if (!r)
+		r = clients(&server);
+	weir_drain();
+	return r;
+}
+
+static int service(void *arg)
+{
+	const struct weir_serve_opts opts = { .on_listen = core_listens, .backlog = 4 };
+	struct weir_coro *coro = NULL;
+	int asked = 0, r = 0;
+
+	weir_coro_set_deadline(nth_in());
+	if (!weir_core())
+		r = weir_coro_spawn(NULL, ask_and_drain, NULL, &coro);
+	if (!r)
+		r = weir_serve("tcp://127.0.0.1:0", &opts, echo_copied, arg);
+	if (coro && r < 0)
+		weir_coro_cancel(coro);
+	if (coro)
+		asked = nth_join(coro);
+	return r ? r : asked;
+}
+
+static int cores(void *arg)
+{
+	const struct weir_opts opts = {
+		.cores = weir_cpus() < 2 ? 1 : 2,
+		.depth = 16,
+		.conns_max = 64,
+		.bufs = 8,
+		.buf_size = 256,
+		.coros_max = 64,
+		.mesh_depth = 16,
+		.drain_ns = NTH_PATIENCE_NS,
+		.spin_ns = -1,
+		.stall_ns = -1,
+		.no_pin = true,
+		.no_signals = true,
+	};
+
+	memset(&shared, 0, sizeof(shared));
+	return weir_run(&opts, service, arg);
 }
 
 /* --- the tests --- */
@@ -237,21 +316,28 @@ static int callbacks(void *arg)
 		nth_calls(#scenario, FAULT_SQE, scenario, NULL);                                  \
 		nth_calls(#scenario, FAULT_ENTER, scenario, NULL);                                \
 		nth_calls(#scenario, FAULT_SHORT, scenario, NULL);                                \
+		nth_calls(#scenario, FAULT_WAKE, scenario, NULL);                                 \
 	}
 
 faults_of(copying)
+faults_of(plain)
 faults_of(lending)
 faults_of(callbacks)
+faults_of(cores)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_allocation_of_copying_may_fail),
+		cmocka_unit_test(each_allocation_of_plain_may_fail),
 		cmocka_unit_test(each_allocation_of_lending_may_fail),
 		cmocka_unit_test(each_allocation_of_callbacks_may_fail),
+		cmocka_unit_test(each_allocation_of_cores_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_copying_may_fail),
+		cmocka_unit_test(each_call_operation_and_enter_of_plain_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_lending_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_callbacks_may_fail),
+		cmocka_unit_test(each_call_operation_and_enter_of_cores_may_fail),
 	};
 
 	skip_if_refused();
