@@ -52,7 +52,8 @@ int weir__net_self(struct weir_net **ret_net)
 		if (!net)
 			return -ENOMEM;
 		net->ring = worker->ring;
-		weir__slab_init(&net->conns, sizeof(struct weir_conn), net->ring->limit[WEIR_ARMED]);
+		weir__slab_init(&net->conns, sizeof(struct weir_conn),
+				net->ring->limit[WEIR_ARMED]);
 		weir__slab_init(&net->chunks, WEIR_OUT_CHUNK, CHUNKS_MAX);
 		weir__slab_init(&net->refs, sizeof(struct weir_piece), REFS_MAX);
 		weir__slab_init(&net->msgs, sizeof(struct weir_piece_msg), REFS_MAX);
@@ -251,7 +252,8 @@ int weir_conn_shutdown(struct weir_conn *conn)
 	return r == -ENOTCONN ? -EPIPE : r;
 }
 
-/* A plain descriptor of the connection's socket: its own, or one installed for the caller to close. */
+/* A plain descriptor of the connection's socket: its own, or one installed for the caller to close.
+ */
 static int plain_fd(struct weir_conn *conn)
 {
 	struct weir_op_wait w;

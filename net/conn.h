@@ -114,7 +114,7 @@ struct weir_conn {
 	int fd;
 	uint8_t sqe_flags;		/* IOSQE_FIXED_FILE for a direct descriptor */
 	bool closing, graceful, close_sent;
-	uint8_t send_purse;		/* enum weir_purse: WEIR_RESERVED answers while the core is full */
+	uint8_t send_purse; /* enum weir_purse: WEIR_RESERVED answers while the core is full */
 	struct weir_timer timer;	/* idle deadline; while closing: the linger */
 	int64_t active_ns;		/* last time something moved */
 	struct weir_conn_opts opts;
@@ -152,8 +152,8 @@ int weir__conn_create(struct weir_net *net, int fd, bool is_direct,
 		      const struct weir_conn_opts *opts, struct weir_conn **ret_conn);
 
 /*
- * Reads what is there at once: its size, 0 at the end, or -errno; -EINPROGRESS: reader will be told,
- * unless conn->reader is set to NULL before. -EBUSY: somebody else reads, or conn is closing.
+ * Reads what is there at once: its size, 0 at the end, or -errno; -EINPROGRESS: reader will be
+ * told, unless conn->reader is set to NULL before. -EBUSY: somebody else reads, or conn is closing.
  */
 int weir__conn_read_start(struct weir_conn *conn, struct weir_reader *reader);
 

@@ -162,7 +162,8 @@ static void prep_many(struct weir_conn *conn, struct io_uring_sqe *sqe, struct w
 {
 	size_t count = 0, total = 0;
 
-	for (struct weir_piece *out = conn->out_head; out && count < WEIR_PIECE_IOVS; out = out->next) {
+	for (struct weir_piece *out = conn->out_head; out && count < WEIR_PIECE_IOVS;
+	     out = out->next) {
 		msg->iov[count].iov_base = (void *)(uintptr_t)(out->data + out->sent);
 		msg->iov[count].iov_len = out->size - out->sent;
 		total += msg->iov[count++].iov_len;
@@ -426,7 +427,8 @@ static int write_lent(struct weir_conn *conn, const char *buf, size_t size)
 		return r;
 	r = wait_level(conn, 0);
 	if (weir_unlikely(r < 0 && conn->out_head)) {
-		/* The kernel may still read buf: the stream ends here, and we stay until it does not. */
+		/* The kernel may still read buf: the stream ends here, and we stay until it does
+		 * not. */
 		weir__op_cancel(conn->net->ring, &conn->send_op);
 		weir__conn_fail_output(conn, r);
 		wait_unsent(conn);

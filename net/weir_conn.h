@@ -37,13 +37,14 @@ struct weir_lease {
 
 /* Zero means the default for every member. */
 struct weir_conn_opts {
-	unsigned bufs_max;	/* receive buffers held unread before the receive is disarmed; default 16 */
+	unsigned bufs_max; /* receive buffers held unread before the receive is disarmed; default 16
+			    */
 	size_t out_high;	/* bytes of output above which writers wait; default 256 KiB */
 	size_t out_low;		/* below which they go on; default a quarter of out_high */
-	int64_t idle_ns;	/* nothing read and nothing written for so long ends the connection with
-				 * -ETIMEDOUT; default: never */
-	size_t zc_min;		/* sends of at least so many bytes are zero-copy; default: never (see
-				 * net/README.md for where it pays) */
+	int64_t idle_ns; /* nothing read and nothing written for so long ends the connection with
+			  * -ETIMEDOUT; default: never */
+	size_t zc_min;	 /* sends of at least so many bytes are zero-copy; default: never (see
+			  * net/README.md for where it pays) */
 };
 
 /* --- direct style: inside a coroutine; its deadline counts --- */
@@ -52,12 +53,14 @@ struct weir_conn_opts {
  * Waits for data and copies up to size bytes into buf. One reader at a time.
  * Returns the count, 0 at the peer's end of file (or when the service drains and nothing
  * is left to read), or -ECANCELED, -ETIMEDOUT (the coroutine's deadline, or the idle
- * deadline), -ECONNRESET and the like from the peer, what writing failed with, -EBUSY (somebody else
- * reads), -EINVAL (size 0), -EDEADLK outside a coroutine. Nothing that arrived is lost by a read that ended early.
+ * deadline), -ECONNRESET and the like from the peer, what writing failed with, -EBUSY (somebody
+ * else reads), -EINVAL (size 0), -EDEADLK outside a coroutine. Nothing that arrived is lost by a
+ * read that ended early.
  */
 WEIR_API ssize_t weir_conn_read(struct weir_conn *conn, void *buf, size_t size);
 
-/* Reads exactly size bytes. Returns size, -EPIPE when the peer ended before, or as weir_conn_read(). */
+/* Reads exactly size bytes. Returns size, -EPIPE when the peer ended before, or as
+ * weir_conn_read(). */
 WEIR_API ssize_t weir_conn_read_exact(struct weir_conn *conn, void *buf, size_t size);
 
 /*
@@ -91,9 +94,9 @@ WEIR_API int weir_conn_write_all(struct weir_conn *conn, const void *buf, size_t
 WEIR_API int weir_conn_write_try(struct weir_conn *conn, const void *buf, size_t size);
 
 /*
- * Queues memory that is not copied: lent until release(arg) (may be NULL) is called, when it was sent
- * or the connection ended. Does not wait. On error nothing was lent.
- * Returns 0, -EAGAIN above the high mark, and as weir_conn_write_all().
+ * Queues memory that is not copied: lent until release(arg) (may be NULL) is called, when it was
+ * sent or the connection ended. Does not wait. On error nothing was lent. Returns 0, -EAGAIN above
+ * the high mark, and as weir_conn_write_all().
  */
 WEIR_API int weir_conn_write_ref(struct weir_conn *conn, const void *data, size_t size,
 				 void (*release)(void *arg), void *arg);
@@ -144,8 +147,8 @@ struct weir_conn_events {
 
 /*
  * Sends what arrives to events (borrowed, as long as the connection lives) from now on; what
- * is queued already is delivered within this call. NULL returns to direct style. Not while a coroutine
- * reads (-EBUSY).
+ * is queued already is delivered within this call. NULL returns to direct style. Not while a
+ * coroutine reads (-EBUSY).
  */
 WEIR_API int weir_conn_set_events(struct weir_conn *conn, const struct weir_conn_events *events);
 
@@ -181,9 +184,10 @@ WEIR_API uint64_t weir_conn_bytes_out(const struct weir_conn *conn);
 
 /*
  * Writes the peer's address ("tcp://10.0.0.7:51234", "unix:") into text of size bytes. A direct
- * descriptor is installed for it as a plain one for a moment: two operations, not for every request.
- * In a coroutine. Returns 0, -ENOSPC when it does not fit (WEIR_ADDR_TEXT is always enough), -ENOTCONN (the
- * peer is gone), -EMFILE, -ECANCELED, -ETIMEDOUT, -EINVAL (a kernel before 6.8), -EDEADLK.
+ * descriptor is installed for it as a plain one for a moment: two operations, not for every
+ * request. In a coroutine. Returns 0, -ENOSPC when it does not fit (WEIR_ADDR_TEXT is always
+ * enough), -ENOTCONN (the peer is gone), -EMFILE, -ECANCELED, -ETIMEDOUT, -EINVAL (a kernel
+ * before 6.8), -EDEADLK.
  */
 WEIR_API int weir_conn_peer(struct weir_conn *conn, char *text, size_t size);
 

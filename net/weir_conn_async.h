@@ -27,10 +27,10 @@ extern "C" {
 WEIR_API struct weir_future *weir_conn_read_async(struct weir_conn *conn, void *buf, size_t size);
 
 /*
- * Queues size bytes (1 to INT32_MAX) of buf, which is lent and not copied. res is size once the kernel has
- * taken all of it, else why it has not (-EPIPE, -ECONNRESET). It cannot be taken back: cancelling it does
- * nothing. Rejected with -EAGAIN above the high mark: write when
- * an earlier write is settled.
+ * Queues size bytes (1 to INT32_MAX) of buf, which is lent and not copied. res is size once the
+ * kernel has taken all of it, else why it has not (-EPIPE, -ECONNRESET). It cannot be taken back:
+ * cancelling it does nothing. Rejected with -EAGAIN above the high mark: write when an earlier
+ * write is settled.
  */
 WEIR_API struct weir_future *weir_conn_write_async(struct weir_conn *conn, const void *buf,
 						   size_t size);

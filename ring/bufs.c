@@ -98,7 +98,8 @@ void weir__bufs_wait(struct weir_bufs *bufs, struct weir_bufs_wait *wait, bool h
 	bufs->dry_events++;
 }
 
-/* Runs those of list while at most lent_max buffers are lent. Each once: it may queue itself again. */
+/* Runs those of list while at most lent_max buffers are lent. Each once: it may queue itself again.
+ */
 static void feed(struct weir_bufs *bufs, struct weir_node *list, unsigned lent_max)
 {
 	struct weir_node *last = list->prev;

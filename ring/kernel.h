@@ -31,7 +31,8 @@ struct weir_kernel_ops {
 	/* Fills uring (mapped, R_DISABLED when params says so). entries: SQ size. */
 	int (*ring_setup)(struct weir_kernel *kernel, unsigned entries, struct io_uring *uring,
 			  struct io_uring_params *params);
-	/* io_uring_enter(2). fd is uring->enter_ring_fd, with IORING_ENTER_REGISTERED_RING in flags. */
+	/* io_uring_enter(2). fd is uring->enter_ring_fd, with IORING_ENTER_REGISTERED_RING in
+	 * flags. */
 	int (*ring_enter)(struct weir_kernel *kernel, struct io_uring *uring, unsigned submit,
 			  unsigned wait, unsigned flags, const void *arg, size_t size);
 	/* io_uring_register(2). */
@@ -51,12 +52,13 @@ struct weir_kernel_ops {
 	void (*unmap)(struct weir_kernel *kernel, void *ptr, size_t size);
 
 	int (*socket)(struct weir_kernel *kernel, int domain, int type, int protocol);
-	int (*bind)(struct weir_kernel *kernel, int fd, const struct sockaddr *addr, socklen_t size);
+	int (*bind)(struct weir_kernel *kernel, int fd, const struct sockaddr *addr,
+		    socklen_t size);
 	int (*listen)(struct weir_kernel *kernel, int fd, int backlog);
 	int (*connect)(struct weir_kernel *kernel, int fd, const struct sockaddr *addr,
 		       socklen_t size);
-	int (*setsockopt)(struct weir_kernel *kernel, int fd, int level, int name, const void *value,
-			  socklen_t size);
+	int (*setsockopt)(struct weir_kernel *kernel, int fd, int level, int name,
+			  const void *value, socklen_t size);
 	int (*getsockopt)(struct weir_kernel *kernel, int fd, int level, int name, void *value,
 			  socklen_t *size);
 	int (*getsockname)(struct weir_kernel *kernel, int fd, struct sockaddr *addr,
@@ -71,7 +73,8 @@ struct weir_kernel_ops {
 	int (*eventfd)(struct weir_kernel *kernel);
 	ssize_t (*write)(struct weir_kernel *kernel, int fd, const void *data, size_t size);
 
-	/* The attempt before the ring: with RWF_NOWAIT it never blocks, -EAGAIN sends the caller on. */
+	/* The attempt before the ring: with RWF_NOWAIT it never blocks, -EAGAIN sends the caller
+	 * on. */
 	ssize_t (*preadv2)(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,
 			   int64_t offset, int flags);
 	ssize_t (*pwritev2)(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,

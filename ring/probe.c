@@ -92,20 +92,26 @@ static struct refusal why_refused(int error)
 
 	read_line("/proc/sys/kernel/io_uring_disabled", sysctl, sizeof(sysctl));
 	if (error == -ENOSYS)
-		return (struct refusal){ error, "this kernel has no io_uring",
-					 "run Linux 6.1 or newer with CONFIG_IO_URING, or use a host "
-					 "whose seccomp profile does not hide it" };
+		return (struct refusal){
+			error, "this kernel has no io_uring",
+			"run Linux 6.1 or newer with CONFIG_IO_URING, or use a host "
+			"whose seccomp profile does not hide it"
+		};
 	if (error == -EPERM && sysctl[0] == '2')
 		return (struct refusal){ error, "kernel.io_uring_disabled is 2",
 					 "sysctl kernel.io_uring_disabled=0" };
 	if (error == -EPERM && sysctl[0] == '1')
-		return (struct refusal){ error, "kernel.io_uring_disabled is 1",
-					 "sysctl kernel.io_uring_disabled=0, or add the user to the group "
-					 "of kernel.io_uring_group" };
+		return (struct refusal){
+			error, "kernel.io_uring_disabled is 1",
+			"sysctl kernel.io_uring_disabled=0, or add the user to the group "
+			"of kernel.io_uring_group"
+		};
 	if (error == -EPERM && has_seccomp())
-		return (struct refusal){ error, "a seccomp filter refuses io_uring_setup",
-					 "docker run --security-opt seccomp=unconfined, or a profile that "
-					 "allows io_uring_setup, io_uring_enter, io_uring_register" };
+		return (struct refusal){
+			error, "a seccomp filter refuses io_uring_setup",
+			"docker run --security-opt seccomp=unconfined, or a profile that "
+			"allows io_uring_setup, io_uring_enter, io_uring_register"
+		};
 	if (error == -EPERM)
 		return (struct refusal){ error, "a security module refuses io_uring",
 					 "allow io_uring for this process in SELinux or AppArmor" };
@@ -115,7 +121,8 @@ static struct refusal why_refused(int error)
 	if (error == -EMFILE || error == -ENFILE)
 		return (struct refusal){ error, "no file descriptor for a ring",
 					 "raise RLIMIT_NOFILE (ulimit -n)" };
-	return (struct refusal){ error, "io_uring_setup failed", "see the errno in io_uring_setup(2)" };
+	return (struct refusal){ error, "io_uring_setup failed",
+				 "see the errno in io_uring_setup(2)" };
 }
 
 static int make_ring(struct io_uring *uring, unsigned flags, unsigned *ret_features)
@@ -144,7 +151,9 @@ static bool probe_ring(struct probe *probe)
 {
 	struct io_uring uring;
 	int r = make_ring(&uring, 0, NULL);
-	struct weir_probe_item item = { .kind = WEIR_PROBE_HOST, .name = "io_uring", .since = "5.1" };
+	struct weir_probe_item item = { .kind = WEIR_PROBE_HOST,
+					.name = "io_uring",
+					.since = "5.1" };
 
 	if (r < 0) {
 		struct refusal refusal = why_refused(r);
@@ -182,11 +191,13 @@ static void probe_setup(struct probe *probe)
 		const struct setup_flag *flag = &setup_flags[i];
 		struct io_uring uring;
 		int r = make_ring(&uring, flag->flags, NULL);
-		struct weir_probe_item item = { .kind = WEIR_PROBE_SETUP,
-						.state = r < 0 ? WEIR_PROBE_MISSING : WEIR_PROBE_OK,
-						.name = flag->name,
-						.since = flag->since,
-						.remedy = "a newer kernel; weir works without it, slower" };
+		struct weir_probe_item item = {
+			.kind = WEIR_PROBE_SETUP,
+			.state = r < 0 ? WEIR_PROBE_MISSING : WEIR_PROBE_OK,
+			.name = flag->name,
+			.since = flag->since,
+			.remedy = "a newer kernel; weir works without it, slower"
+		};
 
 		if (!r)
 			free_ring(&uring);
@@ -291,7 +302,8 @@ static bool has_direct(struct io_uring *uring)
 	memset(&reg, 0, sizeof(reg));
 	reg.nr = 16;
 	reg.flags = IORING_RSRC_REGISTER_SPARSE;
-	return !kernel->ops->ring_register(kernel, uring, IORING_REGISTER_FILES2, &reg, sizeof(reg));
+	return !kernel->ops->ring_register(kernel, uring, IORING_REGISTER_FILES2, &reg,
+					   sizeof(reg));
 }
 
 static void say_feature(struct probe *probe, const char *name, const char *since, bool ok,
@@ -337,8 +349,8 @@ static void probe_kernel(struct probe *probe)
 	char sysctl[32];
 
 	uname(&name);
-	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "kernel" }, "%s %s %s",
-	    name.sysname, name.release, name.machine);
+	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "kernel" },
+	    "%s %s %s", name.sysname, name.release, name.machine);
 	read_line("/proc/sys/kernel/io_uring_disabled", sysctl, sizeof(sysctl));
 	say(probe,
 	    (struct weir_probe_item){ .kind = WEIR_PROBE_HOST,
@@ -353,8 +365,8 @@ static void probe_kernel(struct probe *probe)
 	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "CPUs" },
 	    "%u usable of %ld online", weir_cpus(), sysconf(_SC_NPROCESSORS_ONLN));
 	read_line("/sys/fs/cgroup/cpu.max", sysctl, sizeof(sysctl));
-	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "cgroup cpu.max" }, "%s",
-	    sysctl[0] ? sysctl : "none");
+	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "cgroup cpu.max" },
+	    "%s", sysctl[0] ? sysctl : "none");
 }
 
 static void say_limit(struct probe *probe, const char *name, int resource, rlim_t wanted,
@@ -375,10 +387,12 @@ static void say_limit(struct probe *probe, const char *name, int resource, rlim_
 
 static void probe_limits(struct probe *probe)
 {
-	struct weir_probe_item item = { .kind = WEIR_PROBE_LIMIT,
-					.name = "vm.max_map_count",
-					.remedy = "sysctl vm.max_map_count=262144, for more coroutines "
-						  "with guards before kernel 6.13" };
+	struct weir_probe_item item = {
+		.kind = WEIR_PROBE_LIMIT,
+		.name = "vm.max_map_count",
+		.remedy = "sysctl vm.max_map_count=262144, for more coroutines "
+			  "with guards before kernel 6.13"
+	};
 	char text[32];
 
 	say_limit(probe, "RLIMIT_NOFILE", RLIMIT_NOFILE, 4096,

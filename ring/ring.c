@@ -172,7 +172,7 @@ static void arm_wake_read(struct weir_ring *ring)
 {
 	struct io_uring_sqe *sqe = weir__op_sqe(ring, WEIR_RESERVED);
 
-	ring->wake_wanted = !sqe;	/* the kernel takes no more now: the next turn tries again */
+	ring->wake_wanted = !sqe; /* the kernel takes no more now: the next turn tries again */
 	if (!sqe)
 		return;
 	io_uring_prep_read(sqe, ring->wake_fd, &ring->wake_count, sizeof(ring->wake_count), 0);

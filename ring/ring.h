@@ -86,7 +86,7 @@ struct weir_ring {
 	struct weir_files *files;	/* files.h; NULL until used */
 	enum weir_verdict verdict;	/* of the last waiting call that ended */
 
-	unsigned enter_flags;		/* REGISTERED_RING, NO_IOWAIT, ABS_TIMER as the kernel allows */
+	unsigned enter_flags; /* REGISTERED_RING, NO_IOWAIT, ABS_TIMER as the kernel allows */
 	uint32_t setup_flags, refused_flags;
 	uint32_t features;
 	bool has_direct;		/* direct descriptors are registered */

@@ -23,24 +23,26 @@ extern "C" {
 
 /* Zero means the default for every member. */
 struct weir_opts {
-	unsigned cores;		/* workers; default and maximum: the CPUs that affinity and the cgroup's
-				 * quota (rounded up) allow */
+	unsigned cores; /* workers; default and maximum: the CPUs that affinity and the cgroup's
+			 * quota (rounded up) allow */
 	const char *kernel;	/* "uring" or NULL: choose */
 	unsigned depth;		/* transient slots of each ring, i.e. operations in flight per core;
 				 * default 4096, 16..32768, rounded up to a power of two */
-	unsigned conns_max;	/* connections per core; default 16384 or what RLIMIT_NOFILE leaves */
+	unsigned conns_max; /* connections per core; default 16384 or what RLIMIT_NOFILE leaves */
 	unsigned bufs;		/* receive buffers per core; default 2048, power of two <= 32768 */
 	unsigned buf_size;	/* bytes of each; default 4096 */
 	unsigned coros_max;	/* coroutines per core; default 65536 */
 	unsigned futures_max;	/* futures and promises per core; default 1048576 */
-	size_t stack_size;	/* bytes of each stack; default 64 KiB, >= 16 KiB, rounded up to pages */
-	unsigned mesh_depth;	/* messages in the ring between two cores; default 4096, power of two */
-	int64_t spin_ns;	/* longest adaptive spin before a worker sleeps; default 50 us; negative: never */
+	size_t stack_size; /* bytes of each stack; default 64 KiB, >= 16 KiB, rounded up to pages */
+	unsigned
+		mesh_depth; /* messages in the ring between two cores; default 4096, power of two */
+	int64_t spin_ns; /* longest adaptive spin before a worker sleeps; default 50 us; negative:
+			    never */
 	int64_t drain_ns;	/* grace of a drain; default 10 s */
-	int64_t stall_ns;	/* a task that runs longer is reported; default 100 ms; negative: never */
+	int64_t stall_ns; /* a task that runs longer is reported; default 100 ms; negative: never */
 	bool no_pin;		/* leave the workers where the kernel puts them */
 	bool no_signals;	/* leave SIGTERM, SIGINT and SIGUSR1 alone */
-	void (*on_stall)(const struct weir_stall *stall, void *arg);	/* on the watchdog's thread */
+	void (*on_stall)(const struct weir_stall *stall, void *arg); /* on the watchdog's thread */
 	void (*on_dump)(void *arg);	/* SIGUSR1: called on each core in turn, as a task */
 	void *arg;		/* for the hooks */
 };
@@ -58,8 +60,8 @@ typedef int (*weir_service_fn)(void *arg);
 WEIR_API int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg);
 
 /*
- * Fills what NULL or zero options become on this machine. Returns 0, or -EINVAL with *ret_why (may be
- * NULL) naming the option and its range.
+ * Fills what NULL or zero options become on this machine. Returns 0, or -EINVAL with *ret_why (may
+ * be NULL) naming the option and its range.
  */
 WEIR_API int weir_opts_resolve(struct weir_opts *opts, const char **ret_why);
 

@@ -16,7 +16,7 @@ enum {
 struct command {
 	const char *name;
 	const char *summary;
-	int (*run)(int argc, char **argv);	/* argv[0] is the command's name; returns an exit code */
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit code */
 };
 
 int doctor_main(int argc, char **argv);

@@ -105,8 +105,9 @@ static void async_read(struct async_echo *echo)
 {
 	struct weir_future *got = weir_conn_read_async(echo->conn, echo->buf, sizeof(echo->buf));
 
-	weir_future_drop(weir_recover(weir_then(weir_then(got, async_got, echo), async_written, echo),
-				      async_written, echo));
+	weir_future_drop(
+		weir_recover(weir_then(weir_then(got, async_got, echo), async_written, echo),
+			     async_written, echo));
 }
 
 static void async_accept(struct weir_conn *conn, void *arg)

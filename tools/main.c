@@ -17,7 +17,8 @@
 #include "core/weir_core.h"
 
 static const struct command commands[] = {
-	{ "tour", "serve real files, load them, and show what was measured (about 20 s)", tour_main },
+	{ "tour", "serve real files, load them, and show what was measured (about 20 s)",
+	  tour_main },
 	{ "serve", "serve a directory over HTTP", serve_main },
 	{ "hello", "answer every GET with a fixed text over HTTP", hello_main },
 	{ "echo", "send back whatever arrives over TCP or a Unix socket", echo_main },
@@ -43,7 +44,8 @@ static void print_help(FILE *out)
 	fprintf(out, "usage: weir COMMAND [OPTIONS]\n\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fprintf(out, "\nweir COMMAND --help shows a command's options; weir --version the version.\n");
+	fprintf(out,
+		"\nweir COMMAND --help shows a command's options; weir --version the version.\n");
 }
 
 int main(int argc, char **argv)

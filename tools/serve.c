@@ -65,8 +65,9 @@ int serve_main(int argc, char **argv)
 {
 	static struct service service = {
 		.command = "serve",
-		.usage = "serve [OPTIONS] DIR\n\n"
-			 "Serves the files below DIR over HTTP, by default on tcp://127.0.0.1:8080.\n",
+		.usage =
+			"serve [OPTIONS] DIR\n\n"
+			"Serves the files below DIR, by default on tcp://127.0.0.1:8080.\n",
 		.serve = serve,
 		.arguments = take_directory,
 	};

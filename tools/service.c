@@ -48,8 +48,8 @@ static const char common_help[] =
 	"  --buf-size BYTES   of each; default 4096\n"
 	"  --stall-ms N       report tasks that hold their core longer; default 100, 0: never\n"
 	"\n"
-	"SIGTERM drains and exits with 0, a second one cancels. SIGUSR1 dumps to stderr what is in\n"
-	"flight and every coroutine.\n";
+	"SIGTERM drains and exits with 0, a second one cancels. SIGUSR1 dumps to stderr what is\n"
+	"in flight and every coroutine.\n";
 
 /* --- errors --- */
 
@@ -239,8 +239,9 @@ static int number(struct service *service, const char *name, const char *text, l
 	errno = 0;
 	value = strtol(text, &end, 10);
 	if (errno || end == text || *end || value < min || value > max)
-		return usage_error(service->command, "--%s takes a number from %ld to %ld, not '%s'",
-				   name, min, max, text);
+		return usage_error(service->command,
+				   "--%s takes a number from %ld to %ld, not '%s'", name, min, max,
+				   text);
 	*ret_value = value;
 	return 0;
 }

@@ -30,7 +30,8 @@ struct service {
 	/* Takes an option of the command's own; returns false for one that it does not know. */
 	bool (*option)(struct service *service, int c, const char *value);
 	const struct option *options;	/* of its own, getopt_long, val >= 1000; may be NULL */
-	int (*arguments)(struct service *service, int argc, char **argv); /* what is left; NULL: none */
+	int (*arguments)(struct service *service, int argc,
+			 char **argv); /* what is left; NULL: none */
 	void *user;
 
 	struct service_address addresses[LISTEN_MAX];

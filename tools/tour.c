@@ -246,8 +246,8 @@ static int show_load(struct tour *tour, double seconds)
 	double cpu;
 	int r;
 
-	printf("1. %d files of 100 bytes to 100 KiB, served by `weir serve` on %u cores, asked for by %d\n"
-	       "   connections; every byte of every answer is compared.\n",
+	printf("1. %d files of 100 bytes to 100 KiB, served by `weir serve` on %u cores,\n"
+	       "   asked for by %d connections; every byte of every answer is compared.\n",
 	       TOUR_FILES, weir_cpus(), CONNS);
 	r = tour_load(&load);
 	cpu = server_cpu(tour) - tour->cpu_before;
@@ -274,8 +274,8 @@ static int show_pressure(double seconds)
 	bool bounded, slowed;
 	int r;
 
-	printf("\n2. Back-pressure: a producer that never stops writes to a consumer that reads at once,\n"
-	       "   then to one that pauses after every 64 KiB.\n");
+	printf("\n2. Back-pressure: a producer that never stops writes to a consumer that reads\n"
+	       "   at once, then to one that pauses after every 64 KiB.\n");
 	r = tour_pressure(&p);
 	if (r < 0)
 		return r;

@@ -48,7 +48,8 @@ struct tour_pressure {
 /* A fast producer and a slow consumer over loopback, on one core. Returns 0 or -errno. */
 int tour_pressure(struct tour_pressure *pressure);
 
-/* GET path at address; the body in *ret_body (malloc, NUL-ended). Inside a coroutine. 0 or -errno. */
+/* GET path at address; the body in *ret_body (malloc, NUL-ended). Inside a coroutine. 0 or -errno.
+ */
 int tour_get(const char *address, const char *path, char **ret_body);
 
 #endif

@@ -88,7 +88,8 @@ WHOLE = [
     (readme, "README.md", "```c\nint other;\n```\n", "README.md:1: this code stands in no"),
     (readme, "README.md", "x\n" * 201, "201 lines"),
     (readme, "futures/a.c", "", "futures/: has no README.md"),
-    (readme, "tests/README.md", "| `core/test_answer.c`: `no_such_test` |\n", "is called no_such_test"),
+    (readme, "tests/README.md", "| `core/test_answer.c`: `no_such_test` |\n",
+     "is called no_such_test"),
     (readme, "tests/README.md", "| `core/test_gone.c` |\n", "there is no core/test_gone.c"),
 ]
 

@@ -253,7 +253,8 @@ static void unread_data_is_bounded_by_the_quota_and_all_of_it_arrives_later(void
 		idle = n > 0 ? 0 : idle + 1;
 		next_turn();
 	}
-	/* The peer was stopped by its own socket buffer; we hold the quota and what was under way. */
+	/* The peer was stopped by its own socket buffer; we hold the quota and what was under way.
+	 */
 	assert_true(sent < total);
 	assert_true(pair.conn->in_count >= 4 && pair.conn->in_count <= 4 + 2);
 	assert_int_equal(pair.conn->in_state, IN_IDLE);

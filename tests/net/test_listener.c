@@ -708,8 +708,8 @@ static void a_connection_knows_its_peer(void)
 	server.opts.at_accept = true;
 	start(&server);
 	conn = raw_connect(server.bound);
-	assert_int_equal(kernel->ops->getsockname(kernel, conn->fd, (struct sockaddr *)&sock, &size),
-			 0);
+	assert_int_equal(
+		kernel->ops->getsockname(kernel, conn->fd, (struct sockaddr *)&sock, &size), 0);
 	assert_int_equal(weir_addr_from_sockaddr((struct sockaddr *)&sock, size, &addr), 0);
 	assert_int_equal(weir_addr_format(&addr, own, sizeof(own)), 0);
 	assert_int_equal(weir_conn_read_exact(conn, told, sizeof(told)), sizeof(told));

@@ -196,7 +196,8 @@ static void every_result_of_a_multishot_is_delivered_and_the_last_frees_its_slot
 	script_stop(s);
 }
 
-/* Kernel fact: the error CQE of a zero-copy send carries F_MORE too; the buffer is busy until NOTIF. */
+/* Kernel fact: the error CQE of a zero-copy send carries F_MORE too; the buffer is busy until
+ * NOTIF. */
 static void a_zero_copy_send_is_over_with_its_notification_and_not_before(void **state)
 {
 	static const int results[] = { 100, -EPIPE };
@@ -493,7 +494,8 @@ int main(void)
 		cmocka_unit_test(cancelling_twice_sends_one_cancel),
 		cmocka_unit_test(a_stale_completion_is_counted_and_reaches_nobody),
 		cmocka_unit_test(a_completion_for_a_slot_that_never_was_is_ignored),
-		cmocka_unit_test(every_result_of_a_multishot_is_delivered_and_the_last_frees_its_slot),
+		cmocka_unit_test(
+			every_result_of_a_multishot_is_delivered_and_the_last_frees_its_slot),
 		cmocka_unit_test(a_zero_copy_send_is_over_with_its_notification_and_not_before),
 		cmocka_unit_test(a_cancelled_zero_copy_send_waits_for_all_three),
 		cmocka_unit_test(at_the_depth_submissions_are_refused_and_lend_nothing),

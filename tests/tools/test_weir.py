@@ -97,7 +97,8 @@ def read_exactly(sock, size):
 
 
 def make_site(directory):
-    content = {"index.html": b"<p>home</p>", "a.txt": b"text" * 1000, "big.bin": os.urandom(3 << 20)}
+    content = {"index.html": b"<p>home</p>", "a.txt": b"text" * 1000,
+               "big.bin": os.urandom(3 << 20)}
     for name, data in content.items():
         with open(os.path.join(directory, name), "wb") as file:
             file.write(data)
