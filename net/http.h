@@ -128,6 +128,7 @@ struct weir_http_conn {
 	struct weir_conn *conn;
 	int64_t idle_since;
 	uint32_t requests;
+	uint32_t out_seen;		/* bytes sent when the idle timer last looked */
 	uint8_t state;
 	bool had_empty_line;		/* before the next request */
 };
@@ -195,7 +196,7 @@ struct weir_http_req {
 	/* The body. */
 	uint64_t body_left;		/* with a length: to come */
 	uint64_t body_seen;
-	int64_t body_since;
+	int64_t body_waited;		/* for the peer, not what the handler took in between */
 	bool body_done;
 	bool body_begun;		/* somebody has read */
 	int body_res;			/* < 0: why it cannot be read on */
@@ -221,6 +222,9 @@ bool weir__http_may_keep(struct weir_http_req *req);
 
 /* Bodies up to this size are copied behind their head. */
 #define WEIR_HTTP_COPY_MAX 2048
+
+/* Waits until all output was taken, as long as the peer takes some of it each write_ns. */
+int weir__http_flush(struct weir_http_req *req);
 
 /* Answers with no more than the status. */
 int weir__http_reply_plain(struct weir_http_req *req, int status);

@@ -38,19 +38,21 @@ static int body_fill(struct weir_http_req *req)
 	const struct weir_http_opts *opts = &req->server->opts;
 	int64_t grace = opts->body_ns + (int64_t)(req->body_seen / opts->rate_min) * WEIR_S;
 	int64_t own = weir_coro_deadline();
-	int64_t deadline = req->body_since + grace;
+	int64_t begin = weir_now();
+	int64_t deadline = weir_in(grace - req->body_waited);
 	int r;
 
 	weir_coro_set_deadline(deadline < own ? deadline : own);
 	r = weir__http_fill(req);
 	weir_coro_set_deadline(own);
+	req->body_waited += weir_now() - begin;
 	return r ? r : -EPIPE;
 }
 
 static int body_begin(struct weir_http_req *req)
 {
 	req->body_begun = true;
-	req->body_since = weir_now();
+	req->body_waited = 0;
 	if (!req->head.expects || req->answered || req->in < req->in_end)
 		return 0;
 	return weir_conn_write_all(req->conn, go_on, sizeof(go_on) - 1);

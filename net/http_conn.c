@@ -18,6 +18,9 @@
 #define LINGER_NS (2 * WEIR_S)
 #define LINGER_MAX (256 << 10)
 
+/* Closing gives output so little time that more of it is waited for before. */
+#define CLOSE_PENDING_MAX (16 << 10)
+
 enum next { NEXT_REQUEST, NEXT_IDLE, NEXT_LINGER, NEXT_CLOSE, NEXT_CUT };
 
 /* --- memory of a request --- */
@@ -307,6 +310,8 @@ static void linger(struct weir_http_req *req)
 	size_t seen = 0;
 
 	req->in = req->in_end;
+	if (weir__http_flush(req) < 0)
+		return;
 	weir_coro_set_deadline(weir_in(LINGER_NS));
 	if (!weir_conn_shutdown(req->conn))
 		while (seen < LINGER_MAX && weir__http_fill(req) > 0) {
@@ -329,10 +334,11 @@ void weir__http_conn_serve(struct weir_http_req *req, struct weir_http_conn *hc)
 		if (weir_likely(next == NEXT_REQUEST))
 			next = handle(req);
 	} while (next == NEXT_REQUEST);
-	if (next == NEXT_LINGER) {
-		drop_head(req);
+	drop_head(req);
+	if (next == NEXT_LINGER)
 		linger(req);
-	}
+	else if (next == NEXT_CLOSE && weir_conn_pending(req->conn) > CLOSE_PENDING_MAX)
+		weir__http_flush(req);
 	drop_input(req);
 	if (next == NEXT_IDLE)
 		weir__http_conn_idle(hc);

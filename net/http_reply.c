@@ -12,6 +12,9 @@
 /* All of a head but the fields: status line, Date, Connection, length, empty line. */
 #define HEAD_ROOM 256
 
+/* What is written in one go: the peer has write_ns for each. */
+#define PIECE_MAX (64 << 10)
+
 /* The lines around a chunk: 16 digits and two line ends. */
 #define CHUNK_ROOM 20
 
@@ -71,8 +74,7 @@ static inline int reserve(struct weir_http_req *req, size_t size, char **ret_to)
 	return weir_likely(*ret_to) ? 0 : reserve_slow(req, size, ret_to);
 }
 
-/* Data that is copied or waits, no longer than write_ns. */
-static int write_all(struct weir_http_req *req, const void *data, size_t size)
+static int write_piece(struct weir_http_req *req, const void *data, size_t size)
 {
 	int64_t own = weir_coro_deadline();
 	int64_t deadline = weir_in(req->server->opts.write_ns);
@@ -81,6 +83,36 @@ static int write_all(struct weir_http_req *req, const void *data, size_t size)
 	weir_coro_set_deadline(deadline < own ? deadline : own);
 	r = weir_conn_write_all(req->conn, data, size);
 	weir_coro_set_deadline(own);
+	return r;
+}
+
+/* Copies data, or lends it and waits: write_ns at most for each piece, not for all of it. */
+static int write_all(struct weir_http_req *req, const void *data, size_t size)
+{
+	const char *from = data;
+	int r = 0;
+
+	while (size && !r) {
+		size_t n = size < PIECE_MAX ? size : PIECE_MAX;
+
+		r = write_piece(req, from, n);
+		from += n;
+		size -= n;
+	}
+	return r;
+}
+
+int weir__http_flush(struct weir_http_req *req)
+{
+	uint64_t before;
+	int r;
+
+	do {
+		before = weir_conn_bytes_out(req->conn);
+		weir_coro_set_deadline(weir_in(req->server->opts.write_ns));
+		r = weir_conn_flush(req->conn);
+		weir_coro_set_deadline(WEIR_NEVER);
+	} while (r == -ETIMEDOUT && weir_conn_bytes_out(req->conn) != before);
 	return r;
 }
 
@@ -144,10 +176,12 @@ bool weir__http_may_keep(struct weir_http_req *req)
 		return false;
 	if (opts->requests_max && req->hc->requests >= opts->requests_max)
 		return false;
-	if (req->body_done || req->head.chunked)
+	if (req->body_done)
 		return true;
 	/* Whether the rest comes at all is open when it was not asked for. */
-	return req->body_left <= opts->drain_max && (!req->head.expects || req->body_begun);
+	if (req->head.expects && !req->body_begun)
+		return false;
+	return req->head.chunked || req->body_left <= opts->drain_max;
 }
 
 /* What an answer can be refused for, and what follows from its status. */

@@ -65,6 +65,16 @@ void weir__http_conn_idle(struct weir_http_conn *hc)
 		weir__http_conn_close(hc, false);
 }
 
+/* Whether its output moved since the timer last looked: a slow peer is not an idle one. */
+static bool is_sending(struct weir_http_conn *hc)
+{
+	uint32_t out = (uint32_t)weir_conn_bytes_out(hc->conn);
+	bool moved = out != hc->out_seen && weir_conn_pending(hc->conn);
+
+	hc->out_seen = out;
+	return moved;
+}
+
 static void timer_fire(struct weir_timer *timer)
 {
 	struct weir_http_server *server = weir_container_of(timer, struct weir_http_server, timer);
@@ -77,6 +87,11 @@ static void timer_fire(struct weir_timer *timer)
 		if (hc->idle_since + server->opts.idle_ns > now) {
 			weir_timer_arm(timer, hc->idle_since + server->opts.idle_ns);
 			return;
+		}
+		if (is_sending(hc)) {
+			weir__node_remove(&hc->node);
+			weir__http_conn_idle(hc);
+			continue;
 		}
 		weir__http_conn_close(hc, false);
 	}
