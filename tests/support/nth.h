@@ -238,7 +238,7 @@ static inline int nth_join(struct weir_coro *coro)
 
 	weir_coro_shield();
 	while (weir_coro_join(coro, weir_in(NTH_PATIENCE_NS), &res) == -ETIMEDOUT)
-		if (fault.sticky && fault.hits)
+		if (fault.sticky && __atomic_load_n(&fault.hits, __ATOMIC_RELAXED))
 			weir_coro_cancel(coro);
 	weir_coro_unshield();
 	return res;
