@@ -6,7 +6,8 @@
  *	direct	a ring with a registered file and registered buffers, D reads in flight
  *	cached	pread in a loop
  *	commit	D appends are gathered, then one pwrite and one fdatasync for all of them: faster
- *		here than the same two through the ring, which go to io-wq threads
+ *		here than the same two through the ring, which go to io-wq threads. --direct-log:
+ *		one pwrite past the page cache, durable when it returns (O_DIRECT | O_DSYNC).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ static struct {
 	unsigned depth;
 	double seconds;
 	int64_t file_size;
+	bool direct_log;
 } opts = { .work = "cached", .depth = 1, .seconds = 2, .file_size = INT64_C(64) << 20 };
 
 static uint64_t ops, groups;
@@ -167,15 +169,18 @@ static int read_cached(double end)
 
 static int append(double end)
 {
-	char *group = calloc(opts.depth, BLOCK);
 	size_t size = (size_t)opts.depth * BLOCK;
-	int fd = open(opts.path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	char *group = aligned_alloc(BLOCK, size);
+	int how = opts.direct_log ? O_DIRECT | O_DSYNC : 0;
+	int fd = open(opts.path, O_RDWR | O_CREAT | O_TRUNC | how, 0644);
 	off_t at = 0;
 
 	if (fd < 0 || !group)
 		return -1;
+	memset(group, 'a', size);
 	while (seconds_now() < end) {
-		if (pwrite(fd, group, size, at) != (ssize_t)size || fdatasync(fd))
+		if (pwrite(fd, group, size, at) != (ssize_t)size ||
+		    (!opts.direct_log && fdatasync(fd)))
 			return -1;
 		at += (off_t)size;
 		ops += opts.depth;
@@ -190,7 +195,8 @@ int main(int argc, char **argv)
 	static const struct option longs[] = {
 		{ "work", 1, NULL, 'w' },      { "path", 1, NULL, 'p' },
 		{ "depth", 1, NULL, 'd' },     { "seconds", 1, NULL, 's' },
-		{ "file-size", 1, NULL, 'f' }, { NULL, 0, NULL, 0 },
+		{ "file-size", 1, NULL, 'f' }, { "direct-log", 0, NULL, 'D' },
+		{ NULL, 0, NULL, 0 },
 	};
 	double start, cpu;
 	int c, r = 0;
@@ -206,12 +212,15 @@ int main(int argc, char **argv)
 			opts.seconds = atof(optarg);
 		else if (c == 'f')
 			opts.file_size = atoll(optarg);
+		else if (c == 'D')
+			opts.direct_log = true;
 		else
 			return 2;
 	}
 	if (!opts.path || !opts.depth || opts.depth > DEPTH_MAX) {
 		fprintf(stderr, "usage: bare_file --work direct|cached|commit --path FILE "
-				"[--depth N] [--seconds S] [--file-size BYTES]\n");
+				"[--depth N] [--seconds S] [--file-size BYTES] "
+				"[--direct-log]\n");
 		return 2;
 	}
 	if (strcmp(opts.work, "commit"))

@@ -32,6 +32,7 @@
 
 #define GREET_LIMIT_S 15
 #define DRAIN_LIMIT_S 3
+#define SETTLE_S 1 /* the server is idle when it was for a second */
 
 struct load_opts load_opts = {
 	.conns = 64,
@@ -156,32 +157,51 @@ static void parse_options(int argc, char **argv)
 		load_die("the method is GET, HEAD or POST, not '%s'", load_opts.method);
 }
 
+struct quiet {
+	double cpu_percent, switches_per_s, syscalls_per_s; /* syscalls: < 0 when unknown */
+};
+
+/* What the server does in a time in which nobody asks for anything. */
+static struct quiet watch(double seconds)
+{
+	struct load_usage before = load_server_usage(), after;
+	int64_t calls = load_syscalls();
+	struct quiet quiet;
+
+	load_run(seconds);
+	quiet.syscalls_per_s = calls < 0 ? -1 : (double)(load_syscalls() - calls) / seconds;
+	after = load_server_usage();
+	quiet.cpu_percent = 100 * (after.cpu_s - before.cpu_s) / seconds;
+	quiet.switches_per_s = (double)(after.voluntary - before.voluntary) / seconds;
+	return quiet;
+}
+
+static void print_quiet(const char *name, const struct quiet *quiet)
+{
+	printf("\"%s_cpu_percent\": %.4f, \"%s_switches_per_s\": %.2f, ", name, quiet->cpu_percent,
+	       name, quiet->switches_per_s);
+	if (quiet->syscalls_per_s >= 0)
+		printf("\"%s_syscalls_per_s\": %.2f, ", name, quiet->syscalls_per_s);
+}
+
 static void hold(int64_t memory_before)
 {
-	struct load_usage before, after;
-	int64_t calls, memory;
-	double seconds = load_opts.hold_seconds;
+	struct quiet settling, idle;
+	int64_t memory;
 
 	fprintf(stderr, "holding %u connections\n", load_counts.alive);
-	load_run(0.5);
-	memory = load_server_memory();
 	load_syscalls_start();
-	before = load_server_usage();
-	calls = load_syscalls();
-	load_run(seconds);
-	if (calls >= 0)
-		calls = load_syscalls() - calls;
-	after = load_server_usage();
+	settling = watch(SETTLE_S);
+	memory = load_server_memory();
+	idle = watch(load_opts.hold_seconds);
 	printf("{\"mode\": \"hold\", \"conns\": %u, \"established\": %u, \"alive\": %u, "
 	       "\"memory_before\": %lld, \"memory\": %lld, \"bytes_per_conn\": %.1f, "
-	       "\"idle_seconds\": %.3f, \"idle_cpu_percent\": %.4f, "
-	       "\"idle_switches_per_s\": %.2f, ",
+	       "\"idle_seconds\": %.3f, ",
 	       load_opts.conns, load_opts.conns, load_counts.alive, (long long)memory_before,
-	       (long long)memory, (double)(memory - memory_before) / load_opts.conns, seconds,
-	       100 * (after.cpu_s - before.cpu_s) / seconds,
-	       (double)(after.voluntary - before.voluntary) / seconds);
-	if (calls >= 0)
-		printf("\"idle_syscalls_per_s\": %.2f, ", (double)calls / seconds);
+	       (long long)memory, (double)(memory - memory_before) / load_opts.conns,
+	       load_opts.hold_seconds);
+	print_quiet("settling", &settling);
+	print_quiet("idle", &idle);
 	printf("\"errors\": %llu}\n", (unsigned long long)load_counts.errors);
 }
 
