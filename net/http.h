@@ -129,6 +129,7 @@ struct weir_http_conn {
 	int64_t idle_since;
 	uint32_t requests;
 	uint32_t out_seen;		/* bytes sent when the idle timer last looked */
+	uint32_t idle_rounds;		/* how often it found no more */
 	uint8_t state;
 	bool had_empty_line;		/* before the next request */
 };

@@ -65,14 +65,20 @@ void weir__http_conn_idle(struct weir_http_conn *hc)
 		weir__http_conn_close(hc, false);
 }
 
-/* Whether its output moved since the timer last looked: a slow peer is not an idle one. */
+/*
+ * Whether a connection that is idle long enough still sends: a slow peer is not an idle one. That
+ * output moved shows only when a send is over, so it has write_ns for each.
+ */
 static bool is_sending(struct weir_http_conn *hc)
 {
+	const struct weir_http_opts *opts = &hc->server->opts;
 	uint32_t out = (uint32_t)weir_conn_bytes_out(hc->conn);
-	bool moved = out != hc->out_seen && weir_conn_pending(hc->conn);
 
+	if (!weir_conn_pending(hc->conn))
+		return false;
+	hc->idle_rounds = out == hc->out_seen ? hc->idle_rounds + 1 : 1;
 	hc->out_seen = out;
-	return moved;
+	return hc->idle_rounds * opts->idle_ns < opts->write_ns;
 }
 
 static void timer_fire(struct weir_timer *timer)
@@ -249,7 +255,7 @@ static int set_opts(struct weir_http_server *server, const struct weir_http_opts
 	default_ns(&o->head_ns, 10 * WEIR_S);
 	default_ns(&o->idle_ns, 60 * WEIR_S);
 	default_ns(&o->body_ns, 10 * WEIR_S);
-	default_ns(&o->write_ns, 30 * WEIR_S);
+	default_ns(&o->write_ns, 60 * WEIR_S);
 	if (!o->fields_max)
 		o->fields_max = WEIR_HTTP_FIELDS_MAX;
 	if (!o->rate_min)

@@ -83,8 +83,8 @@ struct weir_http_opts {
 	int64_t idle_ns;	/* between requests; default 60 s */
 	int64_t body_ns;	/* grace of a body, beside rate_min; default 10 s */
 	uint32_t rate_min;	/* bytes a second that a body must bring after that; default 1024 */
-	int64_t write_ns;	/* how long a peer may leave the output above its high mark;
-				 * default 30 s */
+	int64_t write_ns;	/* how long a peer may take for what is sent at once, at most
+				 * the output's high mark and one lent piece; default 60 s */
 	int64_t request_ns;	/* deadline of the handler's waiting calls; default: none */
 };
 

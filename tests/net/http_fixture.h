@@ -20,6 +20,7 @@
 #include "tests/support/ring_fixture.h"
 
 struct http_server {
+	const char *address;	/* default: a free port of 127.0.0.1 */
 	struct weir_http_opts opts;
 	weir_http_fn handler;
 	struct weir_coro *coro;
@@ -43,7 +44,8 @@ static inline int http_serve(void *arg)
 	struct http_server *server = arg;
 
 	server->opts.serve.on_listen = http_listening;
-	return weir_http_serve("tcp://127.0.0.1:0", &server->opts, server->handler, server);
+	return weir_http_serve(server->address ? server->address : "tcp://127.0.0.1:0",
+			       &server->opts, server->handler, server);
 }
 
 static inline void http_start(struct http_server *server)
