@@ -33,7 +33,7 @@ ENVIRONMENT = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
-CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\w+)", re.M)
+CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\w+)$", re.M)
 RAN = re.compile(r"^\[=+\] Running \d+ test", re.M)
 
 

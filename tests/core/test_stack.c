@@ -91,8 +91,10 @@ static void without_addresses_the_pool_is_smaller_and_says_why(void **state)
 	struct rlimit old, low;
 	int r;
 
-	if (is_sanitized)
-		skip(); /* its shadow takes more addresses than any limit leaves */
+	if (is_sanitized) {
+		print_message("a sanitizer's shadow takes more addresses than any limit leaves\n");
+		skip();
+	}
 	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
 	low = old;
 	low.rlim_cur = (rlim_t)1 << 30;
