@@ -250,15 +250,24 @@ static void meet_left(struct weir_runtime *runtime)
 	pthread_mutex_unlock(&runtime->lock);
 }
 
-/* A driver that cannot go on cannot drain either: nobody waits for it. */
+/*
+ * A driver that cannot go on cannot drain either: nobody waits for it. What is in flight may use
+ * our memory for as long as the process lives, so no core gives any back.
+ */
 static void give_up(struct weir_runtime *runtime, int error)
 {
 	unsigned i;
 
 	fail(runtime, error);
+	__atomic_store_n(&runtime->is_wreck, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&runtime->state, WEIR_OVER, __ATOMIC_SEQ_CST);
-	for (i = 0; i < runtime->plan.core_count; i++)
+	for (i = 0; i < runtime->plan.core_count; i++) {
+		struct weir_driver *driver = runtime->plan.drivers[i];
+
 		weir__mesh_kick(runtime->mesh, i, NULL);
+		/* The wake of a core that seems awake may be one that our driver did not send any more. */
+		driver->ops->wake(driver, NULL);
+	}
 }
 
 static void run_seat(struct weir_seat *seat)
@@ -291,21 +300,38 @@ static void core_body(void *ctx, unsigned index)
 	if (meet_begun(runtime, r))
 		run_seat(seat);
 	meet_left(runtime);
-	if (seat->worker) {
+	if (seat->worker && !__atomic_load_n(&runtime->is_wreck, __ATOMIC_RELAXED)) {
 		struct weir_driver *driver = seat->worker->driver;
 
 		weir__self = seat->worker;
 		driver->ops->stop(driver);
 		weir__worker_fini(seat->worker);
 	}
+	weir__self = NULL;
 }
 
 /* --- the whole --- */
+
+/* Kept where a debugger finds them. */
+static struct weir_runtime *wrecks;
+static pthread_mutex_t wrecks_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void keep_wreck(struct weir_runtime *runtime)
+{
+	pthread_mutex_lock(&wrecks_lock);
+	runtime->next_wreck = wrecks;
+	wrecks = runtime;
+	pthread_mutex_unlock(&wrecks_lock);
+}
 
 static void destroy(struct weir_runtime *runtime)
 {
 	unsigned i;
 
+	if (runtime->is_wreck) {
+		keep_wreck(runtime);
+		return;
+	}
 	if (runtime->seats)
 		for (i = 0; i < runtime->plan.core_count; i++)
 			weir__free(runtime->seats[i].worker, sizeof(struct weir_worker));

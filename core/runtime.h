@@ -54,8 +54,9 @@ struct weir__runtime_plan {
 
 /*
  * Runs the plan until all has ended. The drivers are stopped when it returns, and are the
- * caller's. Returns 0; the first non-zero result of a service; what a driver failed with; or
- * -EINVAL, -ENOMEM, -EAGAIN (no thread), -EMFILE, -EBUSY (signals are another runtime's).
+ * caller's. Returns 0; the first non-zero result of a service; what a driver failed with (then
+ * none is stopped, and they are never free again); or -EINVAL, -ENOMEM, -EAGAIN (no thread),
+ * -EMFILE, -EBUSY (signals are another runtime's).
  */
 int weir__runtime_run(const struct weir__runtime_plan *plan);
 
@@ -90,6 +91,8 @@ struct weir_runtime {
 	bool dumping;
 	int result;
 	unsigned keepers;
+	bool is_wreck;			/* a driver failed */
+	struct weir_runtime *next_wreck;
 
 	pthread_mutex_t lock WEIR__CACHE_ALIGNED;
 	pthread_cond_t moved;

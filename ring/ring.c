@@ -263,8 +263,10 @@ static int ring_start(struct weir_driver *driver)
 	if (r < 0)
 		return r;
 	r = start_wake(ring);
-	if (r < 0)
+	if (r < 0) {
 		weir__bufs_fini(ring);
+		ring->enabled = false;
+	}
 	return r;
 }
 
@@ -351,7 +353,8 @@ int weir__ring_create(const struct weir_ring_opts *opts, struct weir_ring **ret_
 
 void weir__ring_destroy(struct weir_ring *ring)
 {
-	if (!ring)
+	/* Never stopped: the kernel could not go on, and may use what is in flight for ever. */
+	if (!ring || ring->enabled)
 		return;
 	weir_assert(!weir__slots_taken(ring));
 	ring->kernel->ops->ring_teardown(ring->kernel, &ring->uring);

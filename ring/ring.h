@@ -106,7 +106,7 @@ struct weir_ring *weir__ring_self(void);
 
 /* On any thread: sets up the ring, disabled; the worker's driver start enables it. */
 int weir__ring_create(const struct weir_ring_opts *opts, struct weir_ring **ret_ring);
-/* After the worker has ended. Nothing may be in flight. */
+/* After the worker has ended. Nothing is in flight, or the driver failed: then nothing is freed. */
 void weir__ring_destroy(struct weir_ring *ring);
 
 /* --- operations --- */

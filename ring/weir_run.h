@@ -53,9 +53,10 @@ typedef int (*weir_service_fn)(void *arg);
 /*
  * Runs service(arg) on every core until all has ended. opts may be NULL. Blocks; call it
  * from a thread that is no worker. One runtime at a time when signals are handled.
- * Returns 0, the first non-zero result of a service function, or before anything was started:
- * -EINVAL (an option is out of range), -ENOSYS (no usable kernel interface: `weir doctor` names
- * the remedy), -EPERM, -ENOMEM, -EMFILE, -EBUSY.
+ * Returns 0, the first non-zero result of a service function; what the kernel refused to go on with
+ * (a seccomp filter that came later: -EPERM; then the memory that operations in flight may use is
+ * never given back); or before anything was started: -EINVAL (an option is out of range), -ENOSYS
+ * (no usable kernel interface: `weir doctor` names the remedy), -EPERM, -ENOMEM, -EMFILE, -EBUSY.
  */
 WEIR_API int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg);
 

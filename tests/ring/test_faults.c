@@ -5,6 +5,7 @@
  * nothing behind.
  */
 #include <fcntl.h>
+#include <sys/wait.h>
 
 #include "core/weir_coro.h"
 #include "core/weir_mesh.h"
@@ -341,6 +342,43 @@ static void a_runtime_ends_where_the_kernel_wakes_nobody_without_a_ring(void **s
 	fault_remove();
 }
 
+/* 0: it ended before that; 1: with the kernel's error; else something is wrong. */
+static int run_until_refused(unsigned dead_at)
+{
+	int r;
+
+	fault_install();
+	fault.dead_at = dead_at;
+	alarm(NTH_ALARM_S);
+	r = run(NULL);
+	if (fault.enters < dead_at)
+		return r ? 2 : 0;
+	return r == -EPERM ? 1 : 3;
+}
+
+/*
+ * A filter that is installed later may refuse what worked until then. What is in flight then keeps
+ * its memory: in a process of its own, so that this is not taken for a leak.
+ */
+static void a_kernel_that_refuses_to_go_on_ends_the_runtime_with_its_error(void **state)
+{
+	unsigned dead_at = 0;
+	int status;
+
+	(void)state;
+	do {
+		pid_t pid = fork();
+
+		dead_at++;
+		assert_true(pid >= 0);
+		if (!pid)
+			_exit(run_until_refused(dead_at));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+	} while (WEXITSTATUS(status));
+	assert_true(dead_at > 4);
+}
+
 /* --- the tests --- */
 
 #define allocations_of(scenario)                                                                  \
@@ -373,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_runtime_ends_where_the_kernel_wakes_nobody_without_a_ring),
+		cmocka_unit_test(a_kernel_that_refuses_to_go_on_ends_the_runtime_with_its_error),
 		cmocka_unit_test(each_allocation_of_ops_may_fail),
 		cmocka_unit_test(each_allocation_of_files_may_fail),
 		cmocka_unit_test(each_allocation_of_group_commit_may_fail),

@@ -55,6 +55,8 @@ static struct {
 	uint64_t count;		/* of kind so far; atomic */
 	unsigned hits;		/* that failed; atomic */
 	char what[48];		/* the first of them */
+	unsigned dead_at;	/* this enter of all rings and all after it are refused; 0: none */
+	unsigned enters;	/* atomic */
 	bool no_notify;		/* as a kernel before 6.13: who has no ring wakes by an eventfd */
 	size_t mapped;		/* bytes of map() not given back; atomic */
 	unsigned rings_used;	/* atomic */
@@ -226,6 +228,9 @@ static int fault_enter(struct weir_kernel *kernel, struct io_uring *uring, unsig
 	unsigned tail = *uring->sq.ktail;
 	int r;
 
+	if (fault.dead_at &&
+	    __atomic_add_fetch(&fault.enters, 1, __ATOMIC_RELAXED) >= fault.dead_at)
+		return -EPERM;
 	if (fault_strikes(FAULT_ENTER, "enter", submit))
 		return fault_errno((const int[FAULT_VARIANTS]){ EINTR, EAGAIN, EBUSY });
 	while (ring && ring->seen != tail)
