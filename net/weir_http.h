@@ -136,9 +136,11 @@ WEIR_API int64_t weir_http_req_body_size(const struct weir_http_req *req);
 
 /*
  * Waits for the body and copies up to size bytes of it into buf. The first call answers an
- * Expect: 100-continue. Returns the count, 0 at the end of the body, -EMSGSIZE above body_max,
- * -EPROTO (malformed chunks), -EPIPE (the peer ended inside the body), -ETIMEDOUT (too slow), or
- * as weir_conn_read(). Any error but -EINVAL breaks the connection: only an answer can follow.
+ * Expect: 100-continue, unless an answer has begun: then the peer, who still waits for it, may
+ * send the body late or not at all. So read before you answer.
+ * Returns the count, 0 at the end of the body, -EMSGSIZE above body_max, -EPROTO (malformed
+ * chunks), -EPIPE (the peer ended inside the body), -ETIMEDOUT (too slow), or as
+ * weir_conn_read(). Any error but -EINVAL breaks the connection: only an answer can follow.
  */
 WEIR_API ssize_t weir_http_req_read(struct weir_http_req *req, void *buf, size_t size);
 

@@ -15,11 +15,17 @@ static struct weir_http_fields plain;
 static int give_back(struct weir_http_req *req)
 {
 	char buf[4096];
-	ssize_t n = 0;
-	int r = weir_http_reply_start(req, 200, &plain, weir_http_req_body_size(req));
+	ssize_t n = weir_http_req_read(req, buf, sizeof(buf));	/* before the answer begins */
+	int r;
 
-	while (!r && (n = weir_http_req_read(req, buf, sizeof(buf))) > 0)
+	if (n < 0)
+		return (int)n;
+	r = weir_http_reply_start(req, 200, &plain, weir_http_req_body_size(req));
+	while (!r && n > 0) {
 		r = weir_http_reply_write(req, buf, (size_t)n);
+		if (!r)
+			n = weir_http_req_read(req, buf, sizeof(buf));
+	}
 	if (r < 0 || n < 0)
 		return r < 0 ? r : (int)n;
 	return weir_http_reply_end(req);
