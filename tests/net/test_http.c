@@ -466,6 +466,51 @@ static void random_changes_of_requests_never_escape_the_buffer(void **state)
 	}
 }
 
+/* --- the same head again --- */
+
+static bool recall(struct weir_http_memo *memo, const char *text, struct weir_http_head *head)
+{
+	memset(head, 0x55, sizeof(*head));
+	return weir__http_memo_recall(memo, text, strlen(text), head);
+}
+
+static void a_head_is_recalled_only_for_the_same_bytes(void **state)
+{
+	static const struct weir_http_limits limits = { 2048, 1024, 20 };
+	static const char text[] = "GET /a?b HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+	static const char with_body[] = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+	static struct weir_http_memo memo;
+	struct weir_http_parser parser;
+	struct weir_http_head head, again;
+	char other[sizeof(text) + 8];
+
+	(void)state;
+	assert_false(recall(&memo, text, &again));
+	weir__http_parser_init(&parser, &head, &limits);
+	weir__http_head_begin(&parser, text);
+	assert_int_equal(weir__http_head_parse(&parser, text, strlen(text)), 1);
+	weir__http_memo_keep(&memo, text, &head);
+	assert_true(recall(&memo, text, &again));
+	assert_memory_equal(&head, &again, offsetof(struct weir_http_head, fields));
+	assert_memory_equal(head.fields, again.fields, 2 * sizeof(head.fields[0]));
+	/* Something else follows. */
+	assert_true(recall(&memo, strcat(strcpy(other, text), "GET"), &again));
+	/* One byte is another, or missing. */
+	for (size_t i = 0; i < strlen(text); i++) {
+		strcpy(other, text);
+		other[i] ^= 1;
+		assert_false(recall(&memo, other, &again));
+		other[i] = '\0';
+		assert_false(recall(&memo, other, &again));
+	}
+	/* What has a body is never kept: where the next head begins differs. */
+	weir__http_head_begin(&parser, with_body);
+	assert_int_equal(weir__http_head_parse(&parser, with_body, strlen(with_body)), 1);
+	weir__http_memo_keep(&memo, with_body, &head);
+	assert_false(recall(&memo, with_body, &again));
+	assert_true(recall(&memo, text, &again));
+}
+
 /* --- text --- */
 
 static void dates_are_those_of_the_calendar(void **state)
@@ -557,6 +602,7 @@ int main(void)
 		ring_test(floods_of_chunk_extensions_and_trailers_are_refused),
 		ring_test(a_chunked_body_above_the_limit_is_refused),
 		cmocka_unit_test(random_changes_of_requests_never_escape_the_buffer),
+		cmocka_unit_test(a_head_is_recalled_only_for_the_same_bytes),
 		cmocka_unit_test(dates_are_those_of_the_calendar),
 		cmocka_unit_test(header_fields_cannot_split_an_answer),
 	};
