@@ -16,6 +16,7 @@
 
 #include "core/weir_coro.h"
 #include "net/conn.h"
+#include "net/weir_conn_async.h"
 #include "tests/support/ring_fixture.h"
 
 struct pair {
@@ -717,6 +718,67 @@ static void events_are_told_when_the_output_has_room_again(void)
 	close_pair(&pair);
 }
 
+/* --- futures --- */
+
+static void a_read_as_a_future_is_there_at_once_or_later(void)
+{
+	struct weir_future *future;
+	struct pair pair;
+	char buf[8];
+
+	open_pair(&pair, NULL);
+	future = weir_conn_read_async(pair.conn, buf, sizeof(buf));
+	next_turn();
+	assert_false(weir_future_is_settled(future));
+	peer_sends(&pair, "later", 5);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), 5);
+	peer_sends(&pair, "now", 3);
+	while (!weir_conn_is_readable(pair.conn))
+		next_turn();
+	future = weir_conn_read_async(pair.conn, buf, sizeof(buf));
+	assert_true(weir_future_is_settled(future));
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), 3);
+	assert_memory_equal(buf, "now", 3);
+	assert_int_equal(pair.net->asyncs.in_use, 0);
+	close_pair(&pair);
+}
+
+static void a_cancelled_read_as_a_future_loses_no_byte(void)
+{
+	struct weir_future *future;
+	struct pair pair;
+	char buf[8];
+
+	open_pair(&pair, NULL);
+	future = weir_conn_read_async(pair.conn, buf, sizeof(buf));
+	assert_int_equal(weir_future_cancel(future), 0);
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), -ECANCELED);
+	peer_sends(&pair, "kept", 4);
+	assert_int_equal(weir_conn_read(pair.conn, buf, sizeof(buf)), 4);
+	assert_memory_equal(buf, "kept", 4);
+	close_pair(&pair);
+}
+
+static void a_write_as_a_future_is_settled_when_the_kernel_took_it_or_the_peer_is_gone(void)
+{
+	struct weir_future *future;
+	struct pair pair;
+	char buf[8] = "";
+
+	open_pair(&pair, NULL);
+	future = weir_conn_write_async(pair.conn, "hello", 5);
+	assert_false(weir_future_is_settled(future));
+	assert_int_equal(weir_await(future, WEIR_NEVER, NULL), 5);
+	peer_reads(&pair, buf, 5);
+	assert_string_equal(buf, "hello");
+	close(pair.peer);
+	pair.peer = -1;
+	assert_int_equal(weir_await(weir_conn_write_async(pair.conn, "x", 1), WEIR_NEVER, NULL),
+			 -EPIPE);
+	assert_int_equal(pair.net->asyncs.in_use, 0);
+	close_pair(&pair);
+}
+
 static int readies;
 
 static void count_ready(struct weir_conn *conn)
@@ -779,6 +841,10 @@ int main(void)
 		ring_test(a_paused_connection_delivers_nothing_until_it_is_resumed),
 		ring_test(events_are_told_when_the_output_has_room_again),
 		ring_test(ready_is_called_once_until_something_was_read),
+		ring_test(a_read_as_a_future_is_there_at_once_or_later),
+		ring_test(a_cancelled_read_as_a_future_loses_no_byte),
+		ring_test(
+			a_write_as_a_future_is_settled_when_the_kernel_took_it_or_the_peer_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
