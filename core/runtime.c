@@ -265,7 +265,8 @@ static void give_up(struct weir_runtime *runtime, int error)
 		struct weir_driver *driver = runtime->plan.drivers[i];
 
 		weir__mesh_kick(runtime->mesh, i, NULL);
-		/* The wake of a core that seems awake may be one that our driver did not send any more. */
+		/* The wake of a core that seems awake may be one that our driver did not send any
+		 * more. */
 		driver->ops->wake(driver, NULL);
 	}
 }
