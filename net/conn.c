@@ -152,6 +152,7 @@ static void conn_free(struct weir_conn *conn)
 	if (conn->gone)
 		conn->gone(conn->user);
 	weir__slab_put(&net->conns, conn);
+	weir__worker_release(weir__self);
 	if (owner)
 		owner->gone(owner);
 }
@@ -211,6 +212,8 @@ static void close_conn(struct weir_conn *conn, bool graceful)
 {
 	weir_assert(!conn->closing && !conn->leased);
 	weir_assert(!conn->reader && weir__list_is_empty(&conn->writers));
+	/* Nothing may be in flight for a while (send_close()): the worker waits all the same. */
+	weir__worker_hold(weir__self);
 	conn->closing = true;
 	conn->graceful = graceful && !conn->out_res;
 	conn->events = NULL;

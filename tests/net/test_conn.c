@@ -4,6 +4,7 @@
  * plain system calls.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -810,6 +811,77 @@ static void ready_is_called_once_until_something_was_read(void)
 	close_pair(&pair);
 }
 
+/* --- closing as the last thing that a worker does --- */
+
+#define LAST_SIZE (1 << 20)
+
+static char last_words[LAST_SIZE];
+
+static void *hear_last_words(void *arg)
+{
+	struct pair *pair = arg;
+	static char buf[65536];
+	size_t done = 0;
+	ssize_t n;
+
+	while ((n = recv(pair->peer, buf, sizeof(buf), 0)) > 0)
+		done += (size_t)n;
+	return (void *)done;
+}
+
+static pthread_t last_listener;
+
+static int say_last_words(void *arg)
+{
+	struct pair *pair = arg;
+
+	open_pair(pair, NULL);
+	assert_int_equal(weir_conn_write_ref(pair->conn, last_words, LAST_SIZE, NULL, NULL), 0);
+	weir_conn_close(pair->conn);
+	assert_int_equal(pthread_create(&last_listener, NULL, hear_last_words, pair), 0);
+	return 0;
+}
+
+static void the_worker_stays_until_what_was_written_before_a_close_has_left(void **state)
+{
+	struct pair pair;
+	void *heard;
+
+	(void)state;
+	assert_int_equal(on_ring(say_last_words, &pair), 0);
+	assert_int_equal(pthread_join(last_listener, &heard), 0);
+	assert_int_equal((size_t)heard, LAST_SIZE);
+	assert_true(pair.gone);
+	close(pair.peer);
+}
+
+#define MANY 400	/* more than can be closing in the ring at once */
+
+static int close_many(void *arg)
+{
+	static struct pair pairs[MANY];
+
+	(void)arg;
+	for (unsigned i = 0; i < MANY; i++) {
+		open_pair(&pairs[i], NULL);
+		close(pairs[i].peer);
+		while (!weir_conn_is_readable(pairs[i].conn))
+			assert_int_equal(weir_yield(), 0);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		weir_conn_close(pairs[i].conn);
+	return 0;
+}
+
+static void the_worker_stays_until_many_connections_have_closed(void **state)
+{
+	struct ring_fixture fixture = ring_fixture_defaults();
+
+	(void)state;
+	fixture.ring.armed_max = MANY + 10;
+	assert_int_equal(on_ring_with(&fixture, close_many, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -841,6 +913,9 @@ int main(void)
 		ring_test(a_paused_connection_delivers_nothing_until_it_is_resumed),
 		ring_test(events_are_told_when_the_output_has_room_again),
 		ring_test(ready_is_called_once_until_something_was_read),
+		cmocka_unit_test(
+			the_worker_stays_until_what_was_written_before_a_close_has_left),
+		cmocka_unit_test(the_worker_stays_until_many_connections_have_closed),
 		ring_test(a_read_as_a_future_is_there_at_once_or_later),
 		ring_test(a_cancelled_read_as_a_future_loses_no_byte),
 		ring_test(
