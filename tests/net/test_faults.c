@@ -8,6 +8,7 @@
 
 #include "core/weir_coro.h"
 #include "net/conn.h"
+#include "net/weir_conn_async.h"
 #include "net/weir_listener.h"
 #include "ring/weir_run.h"
 #include "tests/support/fault_kernel.h"
@@ -56,6 +57,23 @@ static void echo_lent(struct weir_conn *conn, void *arg)
 		if (r < 0)
 			break;
 	}
+}
+
+/* Neither is given up before it is settled: its buffer is ours. */
+static ssize_t settled(struct weir_future *future)
+{
+	return weir_await(future, nth_in(), NULL);
+}
+
+static void echo_as_futures(struct weir_conn *conn, void *arg)
+{
+	char buf[400];
+	ssize_t n;
+
+	(void)arg;
+	while ((n = settled(weir_conn_read_async(conn, buf, sizeof(buf)))) > 0)
+		if (settled(weir_conn_write_async(conn, buf, (size_t)n)) < 0)
+			break;
 }
 
 static void listening(struct weir_listener *listener, void *arg)
@@ -226,6 +244,12 @@ static int lending(void *arg)
 	return with_handler(echo_lent, true);
 }
 
+static int futures(void *arg)
+{
+	(void)arg;
+	return with_handler(echo_as_futures, true);
+}
+
 static int callbacks(void *arg)
 {
 	(void)arg;
@@ -322,6 +346,7 @@ static int cores(void *arg)
 faults_of(copying)
 faults_of(plain)
 faults_of(lending)
+faults_of(futures)
 faults_of(callbacks)
 faults_of(cores)
 
@@ -331,11 +356,13 @@ int main(void)
 		cmocka_unit_test(each_allocation_of_copying_may_fail),
 		cmocka_unit_test(each_allocation_of_plain_may_fail),
 		cmocka_unit_test(each_allocation_of_lending_may_fail),
+		cmocka_unit_test(each_allocation_of_futures_may_fail),
 		cmocka_unit_test(each_allocation_of_callbacks_may_fail),
 		cmocka_unit_test(each_allocation_of_cores_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_copying_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_plain_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_lending_may_fail),
+		cmocka_unit_test(each_call_operation_and_enter_of_futures_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_callbacks_may_fail),
 		cmocka_unit_test(each_call_operation_and_enter_of_cores_may_fail),
 	};
