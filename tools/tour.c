@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -104,6 +105,7 @@ static int start_server(struct tour *tour)
 	if (tour->child < 0)
 		return -errno;
 	if (!tour->child) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);	/* it does not outlive the tour */
 		execv("/proc/self/exe", argv);
 		_exit(127);
 	}

@@ -48,6 +48,7 @@ static int receive(struct client *client)
 	if (n <= 0)
 		return n ? (int)n : -EPIPE;
 	client->end += (size_t)n;
+	client->buf[client->end] = '\0';	/* numbers in it are read as text */
 	return 0;
 }
 
@@ -117,7 +118,7 @@ static int run_client(void *arg)
 	int r = weir_connect(load->address, NULL, &client.conn);
 
 	(void)arg;
-	client.buf = malloc(client.size);
+	client.buf = malloc(client.size + 1);
 	if (!client.buf && !r)
 		r = -ENOMEM;
 	while (!r && !over) {
