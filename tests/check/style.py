@@ -79,7 +79,8 @@ def speaks_for(paragraph, code):
     """What a documented paragraph, if it has only this, documents in the one after it."""
     if not paragraph.strip().startswith("/*"):
         return None
-    if re.fullmatch(r"(\s*#\s*define .*)+\s*", code):
+    lines = [line for line in code.replace("\\\n", " ").split("\n") if line.strip()]
+    if lines and all(re.match(r"\s*#\s*define ", line) for line in lines):
         return r"\w"
     struct = re.fullmatch(r"\s*struct (\w+) {.*};\s*", code, re.S)
     return rf"\b{struct.group(1)}\b" if struct else None
