@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/world.h"
+
 #define ALIGN_MIN 16 /* every allocation has at least this */
 
 static void *default_alloc(void *arg, size_t size, size_t align)
@@ -51,6 +53,8 @@ void *weir__alloc_aligned(size_t size, size_t align)
 		return NULL;
 	if (align < ALIGN_MIN)
 		align = ALIGN_MIN;
+	if (weir_unlikely(weir__world) && weir__world->refuses_memory(weir__world))
+		return NULL;
 	return current.alloc(current.arg, size, align);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/weir_runtime.h"
+#include "core/world.h"
 
 #define PATH_SIZE 4096
 #define TEXT_SIZE 4096
@@ -198,7 +199,10 @@ unsigned weir__cpus_quota(const char *root)
 unsigned weir_cpus(void)
 {
 	int cpus[WEIR__CPUS_MAX];
-	unsigned count = weir__cpus_list(cpus, WEIR__CPUS_MAX);
+	unsigned count;
 
+	if (weir__world)
+		return weir__world->cpus;
+	count = weir__cpus_list(cpus, WEIR__CPUS_MAX);
 	return stricter(count, weir__cpus_quota(""));
 }

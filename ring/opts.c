@@ -2,9 +2,11 @@
 /*
  * opts.c - what the options of weir_run() become on this machine.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "core/world.h"
 #include "ring/weir_run.h"
 
 #define CONNS_MAX 16384
@@ -31,15 +33,29 @@ static unsigned default_conns(void)
 {
 	struct rlimit limit;
 	unsigned n = CONNS_MAX;
+	int r = 0;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < n + FDS_RESERVED)
+	if (weir__world)
+		limit.rlim_cur = weir__world->fds_max;
+	else
+		r = getrlimit(RLIMIT_NOFILE, &limit);
+	if (!r && limit.rlim_cur < n + FDS_RESERVED)
 		n = limit.rlim_cur > 2 * FDS_RESERVED ? (unsigned)limit.rlim_cur - FDS_RESERVED :
 							FDS_RESERVED;
 	return n;
 }
 
+static bool is_kernel(const char *name)
+{
+	return !strcmp(name, "uring") || !strcmp(name, "poll") || !strcmp(name, "auto");
+}
+
 static void set_defaults(struct weir_opts *o)
 {
+	if (!o->kernel)
+		o->kernel = secure_getenv("WEIR_KERNEL");
+	if (!o->kernel || !*o->kernel)
+		o->kernel = "auto";
 	if (!o->cores)
 		o->cores = weir_cpus();
 	if (!o->depth)
@@ -70,8 +86,8 @@ static const char *first_wrong(const struct weir_opts *o)
 {
 	if (o->cores > weir_cpus())
 		return "cores: more than the CPUs this process may use";
-	if (o->kernel && strcmp(o->kernel, "uring"))
-		return "kernel: \"uring\", or NULL to choose";
+	if (!is_kernel(o->kernel))
+		return "kernel: \"uring\", \"poll\" or \"auto\"";
 	if (o->depth < 16 || o->depth > 32768)
 		return "depth: 16 to 32768 operations in flight per core";
 	if (o->conns_max < 1 || o->conns_max > 1 << 20)

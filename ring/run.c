@@ -11,6 +11,8 @@
 #include "core/alloc.h"
 #include "core/cpus.h"
 #include "core/runtime.h"
+#include "ring/choose.h"
+#include "core/world.h"
 #include "ring/ring.h"
 
 #define SQ_SIZE 1024
@@ -31,10 +33,12 @@ static void rings_destroy(struct rings *rings, unsigned count)
 	weir__free(rings->cpus, rings->count * sizeof(int));
 }
 
-static int rings_create(struct rings *rings, const struct weir_opts *o, struct weir_kernel *kernel)
+static int rings_create(struct rings *rings, const struct weir_opts *o, struct weir_kernel *kernel,
+			const struct weir_kernel_info *info)
 {
 	struct weir_ring_opts opts = {
 		.kernel = kernel,
+		.kernel_info = info,
 		.depth = o->depth,
 		.armed_max = o->conns_max + 64,	/* and the listeners' accepts */
 		.direct_max = o->conns_max + 64,
@@ -89,6 +93,8 @@ static struct weir__runtime_plan plan_of(const struct weir_opts *o, const struct
 int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 {
 	struct weir_opts o = { 0 };
+	struct weir_kernel *kernel;
+	struct weir_kernel_info info;
 	struct weir__runtime_plan plan;
 	struct rings rings = { 0 };
 	int r;
@@ -99,10 +105,14 @@ int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 	r = weir_opts_resolve(&o, NULL);
 	if (r < 0)
 		return r;
-	r = rings_create(&rings, &o, weir__kernel_uring());
+	r = rings_create(&rings, &o, weir__world ? weir__world->kernel : weir__kernel_uring());
 	if (r < 0)
 		return r;
 	plan = plan_of(&o, &rings);
+	if (weir__world) {
+		plan.threads = weir__world->threads;
+		plan.cpus = NULL;
+	}
 	plan.service = service;
 	plan.service_arg = arg;
 	r = weir__runtime_run(&plan);

@@ -18,6 +18,7 @@
 #include "core/queue.h"
 #include "core/runtime.h"
 #include "core/switch.h"
+#include "core/world.h"
 #include "ring/sim/weir_sim.h"
 #include "ring/soft/soft.h"
 
@@ -120,14 +121,27 @@ int weir__sim_fd_close(struct weir_sim_host *host, int fd);
 
 /* --- requests --- */
 
+/* What a vectored operation named when it was submitted: that memory may be gone after it. */
+struct weir_sim_vec {
+	struct msghdr msg;	/* of SENDMSG and RECVMSG; msg_iov is iov */
+	struct msghdr *user;	/* where RECVMSG reports */
+	int count;
+	struct iovec iov[];
+};
+
 struct weir_sim_req {
 	struct weir_soft_req soft;	/* first; soft.file is a struct weir_sim_file */
 	struct weir_node waiter;	/* in file->waiters while armed on readiness */
 	unsigned waits_for;		/* POLLIN ... */
 	struct weir_sim_event later;
 	int later_res;
-	bool delayed;			/* the fault LATE was drawn for it */
+	bool drawn;			/* whether it comes late was decided */
+	bool in_wq;			/* it cannot be cancelled any more */
+	bool hurried;			/* a cancel came too late: it must not wait */
 	uint64_t guard;			/* hash of a buffer that is being sent */
+	const char *owner;		/* who asked for it */
+	int last_res;			/* of its last CQE but the NOTIF */
+	struct weir_sim_vec *vec;	/* of a vectored operation */
 	void *part;			/* the disk's or network's own, until its end */
 	void (*part_free)(void *part);
 };
@@ -199,8 +213,7 @@ struct weir_sim_ring {
 	int fd;
 	struct weir_sim_fiber *waiter;	/* sleeps in enter */
 	struct weir_queue remote;	/* CQEs that others sent: struct weir_sim_remote */
-	struct weir_sim_event run;	/* without DEFER_TASKRUN; and its timeouts */
-	unsigned enters;
+	struct weir_sim_event run;	/* without DEFER_TASKRUN */
 };
 
 static inline struct weir_sim_ring *weir__sim_ring(struct weir_soft *soft)
@@ -211,8 +224,16 @@ static inline struct weir_sim_ring *weir__sim_ring(struct weir_soft *soft)
 struct weir_sim_disk;
 struct weir_sim_nic;
 
+/* The seam as one process sees it. Kept until the world ends: what was killed may point to it. */
+struct weir_sim_seam {
+	struct weir_kernel kernel;
+	struct weir__world world;
+	struct weir__threads threads;
+	struct weir_sim_host *host;
+	struct weir_sim_seam *next;	/* of the world's */
+};
+
 struct weir_sim_host {
-	struct weir_kernel kernel;	/* the seam as this host's processes see it */
 	struct weir_sim *sim;
 	unsigned index;			/* from 0: address 10.0.0.(index + 1) */
 	char name[32];
@@ -227,6 +248,8 @@ struct weir_sim_host {
 	int64_t paused_until_ns;
 
 	/* The process. */
+	int dies;			/* when it next sleeps. 1: killed, 2: its power cut */
+	struct weir_sim_seam *seam;	/* what the process's weir__world and kernel are */
 	bool running;
 	unsigned life;			/* processes so far */
 	int exit_code;
@@ -236,10 +259,12 @@ struct weir_sim_host {
 	struct weir_node rings;
 	unsigned rings_made;
 	struct weir_sim_file **fds;
-	unsigned fds_size;
+	struct weir_node futexes;	/* requests that wait for a word */
+	unsigned fds_size, fds_open;
+	unsigned fds_hint;		/* none below is free */
+	unsigned fd_closed;		/* last */
 	struct weir_sim_event restart;
 	struct weir_sim_event chaos;	/* next kill, pause, jump */
-	struct weir_node allocations;	/* what the process has from weir__alloc() */
 
 	struct weir_sim_disk *disk;	/* the machine's: outlives the process */
 	struct weir_sim_nic *nic;
@@ -247,7 +272,7 @@ struct weir_sim_host {
 
 static inline struct weir_sim_host *weir__sim_host_of(struct weir_kernel *kernel)
 {
-	return weir_container_of(kernel, struct weir_sim_host, kernel);
+	return weir_container_of(kernel, struct weir_sim_seam, kernel)->host;
 }
 
 struct weir_sim {
@@ -264,9 +289,14 @@ struct weir_sim {
 	struct weir_sim_fiber *current;
 	struct weir_context scheduler;
 	struct weir_notes scheduler_notes;
-	uint64_t fiber_serial, file_serial, ring_serial;
+	struct weir_sim_seam *seams;
+	uint64_t fiber_serial, file_serial;
+	uint64_t random_state;
 	bool healed;			/* the faults are over */
 	bool over;			/* the result is known */
+	bool ending;			/* the services are asked to drain */
+	int64_t healed_ns;
+	struct at *ats;			/* sim.c */
 	bool inside;			/* our own allocations: none fails, none is the service's */
 	uint64_t armed;			/* classes */
 	unsigned ppm[WEIR_SIM_CLASSES];
@@ -301,7 +331,8 @@ int weir__sim_disk_create(struct weir_sim_host *host);
 void weir__sim_disk_destroy(struct weir_sim_host *host);
 void weir__sim_disk_power_cut(struct weir_sim_host *host);
 void weir__sim_disk_heal(struct weir_sim_host *host);
-/* Operations with a path: OPENAT, OPENAT2, STATX, RENAMEAT, UNLINKAT, MKDIRAT, SYMLINKAT, LINKAT. */
+/* Operations with a path: OPENAT, OPENAT2, STATX, RENAMEAT, UNLINKAT, MKDIRAT, SYMLINKAT, LINKAT.
+ */
 int weir__sim_path_issue(struct weir_sim_req *req);
 /* preadv2, pwritev2, statx, fstatfs, ftruncate, unlink, is_socket. */
 void weir__sim_disk_ops(struct weir_kernel_ops *ops);

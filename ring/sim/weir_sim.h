@@ -73,18 +73,19 @@ struct weir_sim_host;
 	WEIR_SIM_BIT(21) /* datagram: loss, duplication, reordering, truncation                    \
 			  */
 #define WEIR_SIM_HALF_OPEN WEIR_SIM_BIT(22) /* half-open: the peer is gone and nobody says so */
-#define WEIR_SIM_FILE_SHORT	WEIR_SIM_BIT(23) /* file-short: short reads and writes, EINTR, EAGAIN */
+#define WEIR_SIM_FILE_SHORT WEIR_SIM_BIT(23) /* file-short: short reads and writes, EINTR, EAGAIN  \
+					      */
 #define WEIR_SIM_FILE_ERROR                                                                        \
 	WEIR_SIM_BIT(24) /* file-error: EIO, ENOSPC, EROFS, once or for good                       \
 			  */
 #define WEIR_SIM_FSYNC WEIR_SIM_BIT(25) /* fsync: EIO once, then success with data gone; slow */
 #define WEIR_SIM_POWER WEIR_SIM_BIT(26) /* power: unsynced writes kept, lost, torn, garbage */
-#define WEIR_SIM_CORRUPT	WEIR_SIM_BIT(27) /* corrupt: bit rot, stale and misdirected data */
-#define WEIR_SIM_SWAP		WEIR_SIM_BIT(28) /* swap: a file replaced, truncated between calls */
-#define WEIR_SIM_CLOCK		WEIR_SIM_BIT(29) /* clock: the wall clock jumps years, timers are late */
-#define WEIR_SIM_PAUSE		WEIR_SIM_BIT(30) /* pause: a core stands still for up to 30 s */
-#define WEIR_SIM_KILL		WEIR_SIM_BIT(31) /* kill: the process dies, or gets SIGTERM, at any step */
-#define WEIR_SIM_MEMORY		WEIR_SIM_BIT(32) /* memory: an allocation fails, once or from then on */
+#define WEIR_SIM_CORRUPT WEIR_SIM_BIT(27)	 /* corrupt: bit rot, stale and misdirected data */
+#define WEIR_SIM_SWAP WEIR_SIM_BIT(28) /* swap: a file replaced, truncated between calls */
+#define WEIR_SIM_CLOCK WEIR_SIM_BIT(29) /* clock: the wall clock jumps years, timers are late */
+#define WEIR_SIM_PAUSE WEIR_SIM_BIT(30)		 /* pause: a core stands still for up to 30 s */
+#define WEIR_SIM_KILL WEIR_SIM_BIT(31) /* kill: the process dies, or gets SIGTERM, at any step */
+#define WEIR_SIM_MEMORY WEIR_SIM_BIT(32) /* memory: an allocation fails, once or from then on */
 #define WEIR_SIM_RANDOM		WEIR_SIM_BIT(33) /* random: random numbers repeat */
 #define WEIR_SIM_BUGGIFY	WEIR_SIM_BIT(34) /* buggify: the library's own rare branches */
 #define WEIR_SIM_CLASSES	35
@@ -112,8 +113,11 @@ struct weir_sim_opts {
 };
 
 struct weir_sim_report {
-	int result;		/* 0; -EPROTO: an invariant is broken; -ETIME: not over in time;
-				   -ELOOP: steps_max; -EINTR: stopped at stop_at; what build() returned */
+	/*
+	 * 0; -EPROTO: an invariant is broken; -ETIME: not over in time; -ELOOP: steps_max; -EINTR:
+	 * stopped at stop_at; or what build() returned.
+	 */
+	int result;
 	char failed[96];	/* the invariant's name */
 	char message[256];	/* what was seen */
 	uint64_t hash;		/* of the trace: equal for equal runs */
@@ -198,6 +202,10 @@ WEIR_API struct weir_sim_host *weir_sim_find(const char *name);
 
 /* Virtual time since the world began. */
 WEIR_API int64_t weir_sim_now(const struct weir_sim *sim);
+/* The classes of faults that are armed, also after they have healed. */
+WEIR_API uint64_t weir_sim_armed(const struct weir_sim *sim);
+/* Whether the faults are over. */
+WEIR_API bool weir_sim_is_healed(const struct weir_sim *sim);
 
 /* A file in host's disk with these bytes, durable. 0, -ENOMEM, -ENOENT (no such directory). */
 WEIR_API int weir_sim_put_file(struct weir_sim_host *host, const char *path, const void *data,

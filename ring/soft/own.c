@@ -176,6 +176,7 @@ int64_t weir__soft_next_timeout(const struct weir_soft *soft)
 int weir__soft_cancel(struct weir_soft_req *target)
 {
 	int r = 0;
+	int res;
 
 	if (target->state == WEIR_SOFT_CHAINED || target->state == WEIR_SOFT_NOTIFYING)
 		return -ENOENT;
@@ -191,7 +192,12 @@ int weir__soft_cancel(struct weir_soft_req *target)
 		target->want = 0;
 	}
 	target->cancelled = true;
-	weir__soft_finish(target, -ECANCELED);
+	/* Bytes that have left are told, as the kernel does. */
+	res = target->state == WEIR_SOFT_ARMED && target->done ? (int)target->done : -ECANCELED;
+	if (r)
+		weir__soft_complete(target, res);
+	else
+		weir__soft_finish(target, res);
 	return 0;
 }
 
@@ -228,10 +234,13 @@ static void cancel_in(struct weir_soft_req *req, struct weir_node *bucket, int *
 {
 	bool all = req->sqe.cancel_flags & (IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY);
 
-	for (struct weir_node *node = bucket->next; node != bucket; node = node->next) {
+	struct weir_node *next;
+
+	for (struct weir_node *node = bucket->next; node != bucket; node = next) {
 		struct weir_soft_req *target = weir_container_of(node, struct weir_soft_req, node);
 		int r;
 
+		next = node->next;
 		if ((*found && !all) || !matches(req, target))
 			continue;
 		r = weir__soft_cancel(target);
@@ -287,6 +296,22 @@ static int issue_poll_remove(struct weir_soft_req *req)
 
 /* --- descriptors --- */
 
+/* As the kernel looks: from where a slot was freed or taken last, then from the beginning. */
+int weir__soft_file_slot(struct weir_soft *soft)
+{
+	unsigned hint = soft->files_hint;
+
+	if (hint < soft->files_from || hint > soft->files_to)
+		hint = soft->files_from;
+	for (unsigned i = hint; i < soft->files_to; i++)
+		if (!soft->files[i])
+			return (int)i;
+	for (unsigned i = soft->files_from; i < hint; i++)
+		if (!soft->files[i])
+			return (int)i;
+	return -ENFILE;
+}
+
 int weir__soft_file_set(struct weir_soft *soft, unsigned slot, void *file)
 {
 	if (slot >= soft->files_size)
@@ -294,26 +319,28 @@ int weir__soft_file_set(struct weir_soft *soft, unsigned slot, void *file)
 	if (soft->files[slot])
 		soft->ops->file_put(soft->files[slot]);
 	soft->files[slot] = file;
+	soft->files_hint = file ? slot + 1 : slot;
 	return 0;
 }
 
-int weir__soft_install(struct weir_soft_req *req, void *file)
+int weir__soft_file_install(struct weir_soft *soft, unsigned slot, void *file)
 {
-	struct weir_soft *soft = req->soft;
-	unsigned slot = req->sqe.file_index;
+	int free_slot;
 
 	if (slot != IORING_FILE_INDEX_ALLOC) {
 		if (!soft->files_size)
 			return -ENXIO;
 		return weir__soft_file_set(soft, slot - 1, file);
 	}
-	for (unsigned i = soft->files_from; i < soft->files_to; i++) {
-		if (soft->files[i])
-			continue;
-		soft->files[i] = file;
-		return (int)i;
-	}
-	return -ENFILE;
+	free_slot = weir__soft_file_slot(soft);
+	if (free_slot >= 0)
+		weir__soft_file_set(soft, (unsigned)free_slot, file);
+	return free_slot;
+}
+
+int weir__soft_install(struct weir_soft_req *req, void *file)
+{
+	return weir__soft_file_install(req->soft, req->sqe.file_index, file);
 }
 
 static int issue_close_slot(struct weir_soft_req *req)

@@ -131,8 +131,25 @@ static int group_status(struct weir_soft *soft, struct io_uring_buf_status *stat
 
 /* --- direct descriptors --- */
 
+/* One that outlives fd. */
+static int get_file(struct weir_soft *soft, int fd, void **ret_file)
+{
+	void *file = soft->ops->file_get(soft, fd);
+	int r = file ? 0 : -EBADF;
+
+	if (file && soft->ops->file_keep)
+		r = soft->ops->file_keep(file);
+	if (!r)
+		*ret_file = file;
+	else if (file)
+		soft->ops->file_put(file);
+	return r;
+}
+
 static int register_files(struct weir_soft *soft, unsigned nr, const int *fds)
 {
+	int r;
+
 	if (soft->files)
 		return -EBUSY;
 	if (!nr || nr > 1 << 20)
@@ -146,11 +163,11 @@ static int register_files(struct weir_soft *soft, unsigned nr, const int *fds)
 	for (unsigned i = 0; fds && i < nr; i++) {
 		if (fds[i] == -1)
 			continue;
-		soft->files[i] = soft->ops->file_get(soft, fds[i]);
-		if (soft->files[i])
+		r = get_file(soft, fds[i], &soft->files[i]);
+		if (!r)
 			continue;
 		weir__soft_register(soft, IORING_UNREGISTER_FILES, NULL, 0);
-		return -EBADF;
+		return r;
 	}
 	return 0;
 }
@@ -171,6 +188,7 @@ static int unregister_files(struct weir_soft *soft)
 static int update_files(struct weir_soft *soft, unsigned offset, int *fds, unsigned nr)
 {
 	unsigned done;
+	int r;
 
 	if (!soft->files)
 		return -ENXIO;
@@ -181,18 +199,16 @@ static int update_files(struct weir_soft *soft, unsigned offset, int *fds, unsig
 		void *file = NULL;
 
 		if (offset == IORING_FILE_INDEX_ALLOC) {
-			slot = soft->files_from;
-			while (slot < soft->files_to && soft->files[slot])
-				slot++;
-			if (slot == soft->files_to)
-				return done ? (int)done : -ENFILE;
+			r = weir__soft_file_slot(soft);
+			if (r < 0)
+				return done ? (int)done : r;
+			slot = (unsigned)r;
 		}
 		if (fds[done] == -2)	/* IORING_REGISTER_FILES_SKIP */
 			continue;
-		if (fds[done] != -1)
-			file = soft->ops->file_get(soft, fds[done]);
-		if (fds[done] != -1 && !file)
-			return done ? (int)done : -EBADF;
+		r = fds[done] != -1 ? get_file(soft, fds[done], &file) : 0;
+		if (r < 0)
+			return done ? (int)done : r;
 		weir__soft_file_set(soft, slot, file);
 		if (offset == IORING_FILE_INDEX_ALLOC)
 			fds[done] = (int)slot;
@@ -213,7 +229,7 @@ static int alloc_range(struct weir_soft *soft, const struct io_uring_file_index_
 {
 	if ((uint64_t)range->off + range->len > soft->files_size)
 		return -EINVAL;
-	soft->files_from = range->off;
+	soft->files_from = soft->files_hint = range->off;
 	soft->files_to = range->off + range->len;
 	return 0;
 }

@@ -386,7 +386,7 @@ static void end_chain(struct weir_soft_req *req, bool failed)
 	}
 }
 
-static void complete(struct weir_soft_req *req, int res)
+void weir__soft_complete(struct weir_soft_req *req, int res)
 {
 	bool failed = has_failed(req, res);
 	bool skip = (req->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) && !failed;
@@ -487,7 +487,7 @@ static void issue(struct weir_soft_req *req)
 	if (r == WEIR_SOFT_OTHER)
 		r = req->soft->ops->issue(req);
 	if (r != WEIR_SOFT_LATER)
-		complete(req, r);
+		weir__soft_complete(req, r);
 }
 
 static struct weir_soft_req *pick_work(struct weir_soft *soft)
@@ -514,7 +514,7 @@ unsigned weir__soft_run(struct weir_soft *soft, unsigned max)
 			post_of(req, req->res, IORING_CQE_F_NOTIF);
 			req_destroy(req);
 		} else if (req->finished) {
-			complete(req, req->res);
+			weir__soft_complete(req, req->res);
 		} else {
 			issue(req);
 		}
@@ -578,9 +578,9 @@ static void start_chain(struct weir_soft_req *head)
 
 		req->next = NULL;
 		if (req->failed)
-			complete(req, req->res);
+			weir__soft_complete(req, req->res);
 		else
-			complete(req, -ECANCELED);
+			weir__soft_complete(req, -ECANCELED);
 		req = next;
 	}
 }

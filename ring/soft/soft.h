@@ -69,11 +69,15 @@ struct weir_soft_ops {
 	size_t req_size; /* of the backend's struct, which begins with weir_soft_req */
 	/* Carries it out. res >= 0, -errno, or WEIR_SOFT_LATER. Called again after ready(). */
 	int (*issue)(struct weir_soft_req *req);
-	/* 0: the backend has forgotten it, it ends with -ECANCELED. -EALREADY: it ends by itself.
+	/*
+	 * 0: the backend has forgotten it, it ends with -ECANCELED. 1: likewise, and before the
+	 * cancel does. -EALREADY: it ends by itself.
 	 */
 	int (*cancel)(struct weir_soft_req *req);
 	/* A reference to what fd means in this process; NULL: -EBADF. */
 	void *(*file_get)(struct weir_soft *soft, int fd);
+	/* It goes into a slot, and is to outlive the descriptor it was got from. NULL: it does. */
+	int (*file_keep)(void *file);
 	void (*file_ref)(void *file);
 	void (*file_put)(void *file);
 	/* A descriptor for file, as FIXED_FD_INSTALL makes one; it takes a reference. */
@@ -146,6 +150,7 @@ struct weir_soft {
 	void **files;			/* direct descriptors; NULL in an empty slot */
 	unsigned files_size;
 	unsigned files_from, files_to;	/* what FILE_INDEX_ALLOC takes from */
+	unsigned files_hint;		/* where it looks first: the slot freed or taken last */
 	struct weir_soft_group groups[WEIR_SOFT_GROUPS];
 	struct iovec *buffers;		/* registered */
 	unsigned buffers_count;
@@ -231,6 +236,12 @@ static inline struct weir_node *weir__soft_bucket(struct weir_soft *soft, uint64
 
 /* Asks target to end: 0, -EALREADY, -ENOENT. */
 int weir__soft_cancel(struct weir_soft_req *target);
+/* The end of a request that is on no list. */
+void weir__soft_complete(struct weir_soft_req *req, int res);
+/* As weir__soft_install(), index as in an SQE's file_index. */
+int weir__soft_file_install(struct weir_soft *soft, unsigned index, void *file);
+/* A free slot of those that FILE_INDEX_ALLOC takes from, or -ENFILE. */
+int weir__soft_file_slot(struct weir_soft *soft);
 /* Puts file, or NULL, into slot; what was there loses its reference. */
 int weir__soft_file_set(struct weir_soft *soft, unsigned slot, void *file);
 
