@@ -79,6 +79,7 @@ int weir_ring_info(struct weir_ring_info *ret_info)
 		return -EDEADLK;
 	*ret_info = (struct weir_ring_info){
 		.kernel = ring->kernel->ops->name,
+		.kernel_reason = ring->opts.kernel_info ? ring->opts.kernel_info->reason : "",
 		.depth = ring->limit[WEIR_TRANSIENT],
 		.inflight = ring->taken[WEIR_TRANSIENT],
 		.inflight_high = ring->high,

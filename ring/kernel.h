@@ -35,6 +35,9 @@ struct weir_kernel_ops {
 	 * flags. */
 	int (*ring_enter)(struct weir_kernel *kernel, struct io_uring *uring, unsigned submit,
 			  unsigned wait, unsigned flags, const void *arg, size_t size);
+	/* Whether an enter would find completions, where the ring's memory alone does not tell:
+	 * looks without waiting. NULL: it tells. */
+	bool (*ring_look)(struct weir_kernel *kernel, struct io_uring *uring);
 	/* io_uring_register(2). */
 	int (*ring_register)(struct weir_kernel *kernel, struct io_uring *uring, unsigned opcode,
 			     const void *arg, unsigned count);
@@ -92,5 +95,9 @@ struct weir_kernel {
 
 /* The Linux kernel. One per process, stateless. */
 struct weir_kernel *weir__kernel_uring(void);
+extern const struct weir_kernel_ops weir__uring_ops;
+
+/* The same without io_uring: epoll and threads (poll/). One per process, stateless. */
+struct weir_kernel *weir__kernel_poll(void);
 
 #endif

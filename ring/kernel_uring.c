@@ -273,7 +273,7 @@ static int uring_ftruncate(struct weir_kernel *kernel, int fd, int64_t size)
 	return result(ftruncate(fd, size));
 }
 
-static const struct weir_kernel_ops uring_ops = {
+const struct weir_kernel_ops weir__uring_ops = {
 	.name = "uring",
 	.ring_setup = uring_setup,
 	.ring_enter = uring_enter,
@@ -308,7 +308,7 @@ static const struct weir_kernel_ops uring_ops = {
 
 struct weir_kernel *weir__kernel_uring(void)
 {
-	static struct weir_kernel kernel = { .ops = &uring_ops };
+	static struct weir_kernel kernel = { .ops = &weir__uring_ops };
 
 	return &kernel;
 }

@@ -8,7 +8,6 @@
  */
 #include "ring/weir_probe.h"
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +18,14 @@
 
 #include "core/alloc.h"
 #include "core/weir_runtime.h"
-#include "ring/kernel.h"
+#include "ring/choose.h"
 #include "ring/uapi.h"
 
 struct probe {
 	int (*visit)(const struct weir_probe_item *item, void *arg);
 	void *arg;
 	int stop;		/* what visit returned */
-	bool fatal;
+	bool refused;
 	char value[160];
 };
 
@@ -47,83 +46,12 @@ static void say(struct probe *probe, struct weir_probe_item item, const char *fo
 		item.since = "";
 	if (item.state == WEIR_PROBE_OK || !item.remedy)
 		item.remedy = "";
-	if (item.state == WEIR_PROBE_FATAL)
-		probe->fatal = true;
+	if (item.state == WEIR_PROBE_REFUSED)
+		probe->refused = true;
 	probe->stop = probe->visit(&item, probe->arg);
 }
 
-/* The first line of a file, "" when it cannot be read. */
-static void read_line(const char *path, char *line, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, line, size - 1);
-
-	if (fd >= 0)
-		close(fd);
-	line[n > 0 ? n : 0] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-}
-
 /* --- the ring itself --- */
-
-struct refusal {
-	int error;
-	const char *what;
-	const char *remedy;
-};
-
-static bool has_seccomp(void)
-{
-	char line[128] = "";
-	FILE *file = fopen("/proc/self/status", "re");
-	bool found = false;
-
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, "Seccomp:", 8))
-			found = atoi(line + 8) == 2;
-	if (file)
-		fclose(file);
-	return found;
-}
-
-static struct refusal why_refused(int error)
-{
-	char sysctl[32];
-
-	read_line("/proc/sys/kernel/io_uring_disabled", sysctl, sizeof(sysctl));
-	if (error == -ENOSYS)
-		return (struct refusal){
-			error, "this kernel has no io_uring",
-			"run Linux 6.1 or newer with CONFIG_IO_URING, or use a host "
-			"whose seccomp profile does not hide it"
-		};
-	if (error == -EPERM && sysctl[0] == '2')
-		return (struct refusal){ error, "kernel.io_uring_disabled is 2",
-					 "sysctl kernel.io_uring_disabled=0" };
-	if (error == -EPERM && sysctl[0] == '1')
-		return (struct refusal){
-			error, "kernel.io_uring_disabled is 1",
-			"sysctl kernel.io_uring_disabled=0, or add the user to the group "
-			"of kernel.io_uring_group"
-		};
-	if (error == -EPERM && has_seccomp())
-		return (struct refusal){
-			error, "a seccomp filter refuses io_uring_setup",
-			"docker run --security-opt seccomp=unconfined, or a profile that "
-			"allows io_uring_setup, io_uring_enter, io_uring_register"
-		};
-	if (error == -EPERM)
-		return (struct refusal){ error, "a security module refuses io_uring",
-					 "allow io_uring for this process in SELinux or AppArmor" };
-	if (error == -ENOMEM)
-		return (struct refusal){ error, "no memory for a ring",
-					 "raise RLIMIT_MEMLOCK (ulimit -l), or free memory" };
-	if (error == -EMFILE || error == -ENFILE)
-		return (struct refusal){ error, "no file descriptor for a ring",
-					 "raise RLIMIT_NOFILE (ulimit -n)" };
-	return (struct refusal){ error, "io_uring_setup failed",
-				 "see the errno in io_uring_setup(2)" };
-}
 
 static int make_ring(struct io_uring *uring, unsigned flags, unsigned *ret_features)
 {
@@ -156,9 +84,9 @@ static bool probe_ring(struct probe *probe)
 					.since = "5.1" };
 
 	if (r < 0) {
-		struct refusal refusal = why_refused(r);
+		struct weir_refusal refusal = weir__refusal(r);
 
-		item.state = WEIR_PROBE_FATAL;
+		item.state = WEIR_PROBE_REFUSED;
 		item.remedy = refusal.remedy;
 		say(probe, item, "no: %s: %s", strerror(-r), refusal.what);
 		return false;
@@ -264,7 +192,7 @@ static void probe_opcodes(struct probe *probe, struct io_uring *uring)
 						.since = op->since };
 
 		item.state = ok ? WEIR_PROBE_OK :
-				  op->needed ? WEIR_PROBE_FATAL : WEIR_PROBE_MISSING;
+				  op->needed ? WEIR_PROBE_REFUSED : WEIR_PROBE_MISSING;
 		item.remedy = op->needed ? "a newer kernel: 6.1 or later" :
 					   "a newer kernel; weir works without it";
 		say(probe, item, ok ? "yes" : "no");
@@ -309,10 +237,10 @@ static bool has_direct(struct io_uring *uring)
 static void say_feature(struct probe *probe, const char *name, const char *since, bool ok,
 			const char *remedy)
 {
-	bool fatal = !strncmp(remedy, "needed", 6);
+	bool refused = !strncmp(remedy, "needed", 6);
 	struct weir_probe_item item = {
 		.kind = WEIR_PROBE_FEATURE,
-		.state = ok ? WEIR_PROBE_OK : fatal ? WEIR_PROBE_FATAL : WEIR_PROBE_MISSING,
+		.state = ok ? WEIR_PROBE_OK : refused ? WEIR_PROBE_REFUSED : WEIR_PROBE_MISSING,
 		.name = name,
 		.since = since,
 		.remedy = remedy,
@@ -351,7 +279,7 @@ static void probe_kernel(struct probe *probe)
 	uname(&name);
 	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "kernel" },
 	    "%s %s %s", name.sysname, name.release, name.machine);
-	read_line("/proc/sys/kernel/io_uring_disabled", sysctl, sizeof(sysctl));
+	weir__read_line("/proc/sys/kernel/io_uring_disabled", sysctl, sizeof(sysctl));
 	say(probe,
 	    (struct weir_probe_item){ .kind = WEIR_PROBE_HOST,
 				      .state = sysctl[0] && sysctl[0] != '0' ? WEIR_PROBE_MISSING :
@@ -361,10 +289,10 @@ static void probe_kernel(struct probe *probe)
 				      .remedy = "sysctl kernel.io_uring_disabled=0" },
 	    "%s", sysctl[0] ? sysctl : "not there");
 	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "seccomp filter" },
-	    has_seccomp() ? "yes" : "none");
+	    weir__has_seccomp() ? "yes" : "none");
 	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "CPUs" },
 	    "%u usable of %ld online", weir_cpus(), sysconf(_SC_NPROCESSORS_ONLN));
-	read_line("/sys/fs/cgroup/cpu.max", sysctl, sizeof(sysctl));
+	weir__read_line("/sys/fs/cgroup/cpu.max", sysctl, sizeof(sysctl));
 	say(probe, (struct weir_probe_item){ .kind = WEIR_PROBE_HOST, .name = "cgroup cpu.max" },
 	    "%s", sysctl[0] ? sysctl : "none");
 }
@@ -399,7 +327,7 @@ static void probe_limits(struct probe *probe)
 		  "ulimit -n 65536: it bounds the connections of a core");
 	say_limit(probe, "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK, 8 << 20,
 		  "ulimit -l 65536: it bounds registered buffers (root is exempt)");
-	read_line("/proc/sys/vm/max_map_count", text, sizeof(text));
+	weir__read_line("/proc/sys/vm/max_map_count", text, sizeof(text));
 	item.state = atol(text) < 65530 ? WEIR_PROBE_MISSING : WEIR_PROBE_OK;
 	say(probe, item, "%s", text);
 }
@@ -420,5 +348,5 @@ int weir_probe(int (*visit)(const struct weir_probe_item *item, void *arg), void
 	}
 	if (probe.stop)
 		return probe.stop;
-	return probe.fatal ? -ENOSYS : 0;
+	return probe.refused ? -ENOSYS : 0;
 }

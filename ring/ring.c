@@ -41,10 +41,13 @@ static inline unsigned cq_ready(const struct weir_ring *ring)
 }
 
 /* Whether only an enter makes more completions visible. */
-static inline bool needs_enter(const struct weir_ring *ring)
+static inline bool needs_enter(struct weir_ring *ring)
 {
-	return IO_URING_READ_ONCE(*ring->uring.sq.kflags) &
-	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+	if (IO_URING_READ_ONCE(*ring->uring.sq.kflags) &
+	    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+		return true;
+	return weir_unlikely(ring->looks) &&
+	       ring->kernel->ops->ring_look(ring->kernel, &ring->uring);
 }
 
 static bool ring_is_ready(struct weir_driver *driver)

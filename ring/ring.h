@@ -28,6 +28,7 @@
 #include "ring/bufs.h"
 #include "ring/kernel.h"
 #include "ring/weir_ring.h"
+#include "ring/weir_run.h"
 
 enum weir_purse { WEIR_TRANSIENT, WEIR_ARMED, WEIR_RESERVED, WEIR_PURSES };
 
@@ -55,6 +56,7 @@ struct weir_slot {
 
 struct weir_ring_opts {
 	struct weir_kernel *kernel;
+	const struct weir_kernel_info *kernel_info;	/* why; outlives the ring. NULL: a test */
 	unsigned depth;		/* transient slots */
 	unsigned armed_max;
 	unsigned direct_max;	/* direct descriptors; 0: none */
@@ -91,6 +93,7 @@ struct weir_ring {
 	uint32_t features;
 	bool has_direct;		/* direct descriptors are registered */
 	bool has_notify;		/* the kernel can post to us without a ring */
+	bool looks;			/* only a call tells whether there are completions */
 	bool enabled, draining, stopping;
 	int wake_fd;			/* eventfd where notify is not there, else -1 */
 	struct weir_op wake_op;

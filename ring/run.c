@@ -11,8 +11,8 @@
 #include "core/alloc.h"
 #include "core/cpus.h"
 #include "core/runtime.h"
-#include "ring/choose.h"
 #include "core/world.h"
+#include "ring/choose.h"
 #include "ring/ring.h"
 
 #define SQ_SIZE 1024
@@ -105,7 +105,12 @@ int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 	r = weir_opts_resolve(&o, NULL);
 	if (r < 0)
 		return r;
-	r = rings_create(&rings, &o, weir__world ? weir__world->kernel : weir__kernel_uring());
+	if (weir__world)
+		kernel = weir__world->kernel;
+	else
+		r = weir__kernel_choose(o.kernel, &kernel, &info);
+	if (!r)
+		r = rings_create(&rings, &o, kernel, weir__world ? NULL : &info);
 	if (r < 0)
 		return r;
 	plan = plan_of(&o, &rings);

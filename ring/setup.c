@@ -127,6 +127,7 @@ int weir__ring_start(struct weir_ring *ring)
 	if (r < 0)
 		return r;
 	choose_enter_flags(ring);
+	ring->looks = kernel->ops->ring_look;
 	if (kernel->ops->ring_register(kernel, &ring->uring, IORING_REGISTER_RING_FDS, NULL, 0) ==
 	    1)
 		ring->enter_flags |= IORING_ENTER_REGISTERED_RING;

@@ -25,7 +25,7 @@ enum weir_probe_kind {
 enum weir_probe_state {
 	WEIR_PROBE_OK,
 	WEIR_PROBE_MISSING,	/* weir works without it, slower or with less */
-	WEIR_PROBE_FATAL	/* weir cannot work here */
+	WEIR_PROBE_REFUSED	/* weir cannot use io_uring here: it runs on the poll kernel */
 };
 
 struct weir_probe_item {
@@ -40,7 +40,8 @@ struct weir_probe_item {
 /*
  * Tries everything and calls visit for each item, until it returns non-zero (which is
  * returned). Strings live during the call. Makes and closes a ring of its own. Any thread.
- * Returns 0 when weir can work here, -ENOSYS when it cannot (an item is FATAL).
+ * Returns 0 when weir can use io_uring here, -ENOSYS when it cannot (an item is REFUSED) and
+ * weir_run() chooses the poll kernel, unless told otherwise.
  */
 WEIR_API int weir_probe(int (*visit)(const struct weir_probe_item *item, void *arg), void *arg);
 

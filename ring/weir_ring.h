@@ -106,7 +106,8 @@ WEIR_API void weir_slot_wait_cancel(struct weir_slot_wait *wait);
 
 /* Levels of this worker's slot table. */
 struct weir_ring_info {
-	const char *kernel;		/* "uring" */
+	const char *kernel;		/* "uring", "poll" */
+	const char *kernel_reason;	/* why it was chosen (weir_run.h) */
 	unsigned depth;			/* transient slots */
 	unsigned inflight;		/* of them taken now */
 	unsigned inflight_high;		/* most ever taken */

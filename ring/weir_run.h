@@ -25,7 +25,9 @@ extern "C" {
 struct weir_opts {
 	unsigned cores; /* workers; default and maximum: the CPUs that affinity and the cgroup's
 			 * quota (rounded up) allow */
-	const char *kernel;	/* "uring" or NULL: choose */
+	const char *kernel; /* "uring", "poll" or "auto": io_uring, and where the host refuses it
+			     * poll, which does the same with epoll and threads; default: the
+			     * environment's WEIR_KERNEL, or "auto" */
 	unsigned depth;		/* transient slots of each ring, i.e. operations in flight per core;
 				 * default 4096, 16..32768, rounded up to a power of two */
 	unsigned conns_max; /* connections per core; default 16384 or what RLIMIT_NOFILE leaves */
@@ -47,6 +49,22 @@ struct weir_opts {
 	void *arg;		/* for the hooks */
 };
 
+/* The kernel interface that serves, and why it was chosen. */
+struct weir_kernel_info {
+	const char *name;	/* "uring" or "poll" */
+	char reason[160];	/* "asked for", "io_uring serves", or what refuses io_uring */
+	const char *remedy;	/* how io_uring would be allowed, or "" */
+};
+
+/*
+ * What weir_run() would choose for opts.kernel (NULL: as there) on this host, found by trying: it
+ * makes a small ring and closes it. A service that runs reads its own choice in weir_ring_info().
+ * Fills *ret_info, also on failure. Any thread. Returns 0, -EINVAL (no such kernel: *ret_info is not
+ * filled), or what "uring" is refused with: -EPERM, -EACCES, -ENOSYS, or a lack that may pass:
+ * -ENOMEM, -EMFILE, -ENFILE.
+ */
+WEIR_API int weir_kernel_info(const char *kernel, struct weir_kernel_info *ret_info);
+
 /* Runs once on each core, in a coroutine called "service". Non-zero stops every core. */
 typedef int (*weir_service_fn)(void *arg);
 
@@ -55,8 +73,9 @@ typedef int (*weir_service_fn)(void *arg);
  * from a thread that is no worker. One runtime at a time when signals are handled.
  * Returns 0, the first non-zero result of a service function; what the kernel refused to go on with
  * (a seccomp filter that came later: -EPERM; then the memory that operations in flight may use is
- * never given back); or before anything was started: -EINVAL (an option is out of range), -ENOSYS
- * (no usable kernel interface: `weir doctor` names the remedy), -EPERM, -ENOMEM, -EMFILE, -EBUSY.
+ * never given back); or before anything was started: -EINVAL (an option is out of range), -ENOMEM,
+ * -EMFILE, -EBUSY; where opts.kernel is "uring" also what refuses it: -ENOSYS, -EPERM, -EACCES
+ * (weir_kernel_info() and `weir doctor` name the remedy).
  */
 WEIR_API int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg);
 

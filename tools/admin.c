@@ -114,6 +114,19 @@ static int write_stream(void *arg, const char *data, size_t size)
 	return fwrite(data, 1, size, arg) == size ? 0 : -ENOMEM;
 }
 
+/* The text is ours and errno's: nothing in it needs to be escaped. */
+static void write_kernel(FILE *stream)
+{
+	struct weir_ring_info info;
+
+	weir_ring_info(&info);
+	fprintf(stream,
+		"# HELP weir_kernel_info The kernel interface that serves, and why.\n"
+		"# TYPE weir_kernel_info gauge\n"
+		"weir_kernel_info{kernel=\"%s\",reason=\"%s\"} 1\n",
+		info.kernel, info.kernel_reason);
+}
+
 static void answer_metrics(struct answer *answer)
 {
 	struct weir_runtime *runtime = weir_runtime_self();
@@ -126,6 +139,8 @@ static void answer_metrics(struct answer *answer)
 		cores[i] = &weir__runtime_worker(runtime, i)->metrics;
 	if (!r)
 		r = weir__metrics_write_prometheus(write_stream, stream, cores, count);
+	if (!r)
+		write_kernel(stream);
 	if (stream && fclose(stream))
 		r = -ENOMEM;
 	free(cores);

@@ -8,14 +8,15 @@
 #include <string.h>
 
 #include "ring/weir_probe.h"
+#include "ring/weir_run.h"
 #include "tools/command.h"
 
 static const char *const kinds[] = { "host", "limit", "setup", "feature", "opcode" };
-static const char *const states[] = { "ok", "missing", "FATAL" };
+static const char *const states[] = { "ok", "missing", "REFUSED" };
 
 struct report {
 	int last_kind;
-	unsigned missing, fatal;
+	unsigned missing;
 	bool first;		/* JSON: no comma yet */
 };
 
@@ -27,7 +28,6 @@ static int print_text(const struct weir_probe_item *item, void *arg)
 		printf("%s%s\n", report->last_kind < 0 ? "" : "\n", kinds[item->kind]);
 	report->last_kind = (int)item->kind;
 	report->missing += item->state == WEIR_PROBE_MISSING;
-	report->fatal += item->state == WEIR_PROBE_FATAL;
 	printf("  %-7s %-26s %-24s %s\n", states[item->state], item->name, item->value,
 	       item->since[0] ? item->since : "");
 	if (item->remedy[0])
@@ -68,35 +68,71 @@ static int print_json(const struct weir_probe_item *item, void *arg)
 	return 0;
 }
 
-static void print_verdict(const struct report *report, int r)
+static void print_verdict(const struct report *report, const char *kernel, int r)
 {
+	struct weir_kernel_info info;
+
+	if (weir_kernel_info(kernel, &info) < 0) {
+		printf("\nweir cannot run here with --kernel %s: %s.\n", kernel ? kernel : "auto",
+		       info.reason);
+		return;
+	}
+	printf("\nweir runs here on the %s kernel: %s.\n", info.name, info.reason);
 	if (r < 0)
-		printf("\nweir cannot run here: see FATAL above.\n");
+		printf("See REFUSED above for what would allow io_uring.\n");
 	else if (report->missing)
-		printf("\nweir runs here; %u item%s missing would make it faster or larger.\n",
-		       report->missing, report->missing == 1 ? "" : "s");
-	else
-		printf("\nweir runs here with everything it can use.\n");
+		printf("%u item%s missing would make it faster or larger.\n", report->missing,
+		       report->missing == 1 ? "" : "s");
+}
+
+static void print_json_end(const char *kernel, int r)
+{
+	struct weir_kernel_info info;
+	bool usable = weir_kernel_info(kernel, &info) == 0;
+
+	printf("\n],\"usable\":%s,\"io_uring\":%s", usable ? "true" : "false",
+	       r < 0 ? "false" : "true");
+	print_json_field("kernel", info.name);
+	print_json_field("reason", info.reason);
+	printf("}\n");
+}
+
+static bool is_kernel(const char *name)
+{
+	struct weir_opts opts = { .kernel = name };
+
+	return weir_opts_resolve(&opts, NULL) == 0;
 }
 
 int doctor_main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "kernel", required_argument, NULL, 'k' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct report report = { .last_kind = -1, .first = true };
+	struct weir_kernel_info info;
+	const char *kernel = NULL;
 	bool json = false;
 	int c, r;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h') {
-			printf("usage: weir doctor [--json]\n\n"
+			printf("usage: weir doctor [--json] [--kernel uring|poll|auto]\n\n"
 			       "Tries everything weir uses on this host.\n"
-			       "Exit code 0: weir can run here; 78: it cannot.\n");
+			       "Exit code 0: weir can run here on that kernel interface; 78: it "
+			       "cannot.\n");
 			return EXIT_OK;
+		}
+		if (c == 'k' && !is_kernel(optarg))
+			return usage_error("doctor", "--kernel takes uring, poll or auto, not '%s'",
+					   optarg);
+		if (c == 'k') {
+			kernel = optarg;
+			continue;
 		}
 		if (c != 'j')
 			return usage_error("doctor", "unknown option '%s'", argv[optind - 1]);
@@ -108,8 +144,8 @@ int doctor_main(int argc, char **argv)
 		printf("{\"items\":[");
 	r = weir_probe(json ? print_json : print_text, &report);
 	if (json)
-		printf("\n],\"usable\":%s}\n", r < 0 ? "false" : "true");
+		print_json_end(kernel, r);
 	else
-		print_verdict(&report, r);
-	return r < 0 ? EXIT_HOST : EXIT_OK;
+		print_verdict(&report, kernel, r);
+	return weir_kernel_info(kernel, &info) < 0 ? EXIT_HOST : EXIT_OK;
 }

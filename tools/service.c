@@ -12,13 +12,13 @@
 
 #include "core/weir_coro.h"
 #include "core/weir_mesh.h"
-#include "ring/weir_probe.h"
 #include "ring/weir_ring.h"
 #include "tools/command.h"
 
 enum {
 	OPT_LISTEN = 256, OPT_CORES, OPT_DEPTH, OPT_MAX_CONNS, OPT_PORT_FILE, OPT_ADMIN, OPT_IDLE,
-	OPT_DRAIN, OPT_SPIN, OPT_BUFS, OPT_BUF_SIZE, OPT_STALL, OPT_HELP,
+	OPT_DRAIN, OPT_SPIN, OPT_BUFS, OPT_BUF_SIZE, OPT_STALL, OPT_KERNEL,
+	OPT_HELP,
 };
 
 static const struct option common[] = {
@@ -28,7 +28,7 @@ static const struct option common[] = {
 	{ "idle-s", 1, NULL, OPT_IDLE },	 { "drain-s", 1, NULL, OPT_DRAIN },
 	{ "spin-us", 1, NULL, OPT_SPIN },	 { "bufs", 1, NULL, OPT_BUFS },
 	{ "buf-size", 1, NULL, OPT_BUF_SIZE },	 { "stall-ms", 1, NULL, OPT_STALL },
-	{ "help", 0, NULL, OPT_HELP },
+	{ "kernel", 1, NULL, OPT_KERNEL },	 { "help", 0, NULL, OPT_HELP },
 };
 
 #define COMMON_COUNT (sizeof(common) / sizeof(common[0]))
@@ -46,6 +46,8 @@ static const char common_help[] =
 	"  --spin-us N        longest adaptive spin before a worker sleeps; default 50, 0: never\n"
 	"  --bufs N           receive buffers per core, a power of two; default 2048\n"
 	"  --buf-size BYTES   of each; default 4096\n"
+	"  --kernel K         uring, poll (epoll and threads), or auto: poll where the host refuses\n"
+	"                     io_uring; default: WEIR_KERNEL of the environment, or auto\n"
 	"  --stall-ms N       report tasks that hold their core longer; default 100, 0: never\n"
 	"\n"
 	"SIGTERM drains and exits with 0, a second one cancels. SIGUSR1 dumps to stderr what is\n"
@@ -70,15 +72,28 @@ void service_error(struct service *service, const char *what, int error)
 	fprintf(stderr, "weir %s: %s: %s%s\n", service->command, what, strerror(-error), remedy);
 }
 
-static int print_fatal(const struct weir_probe_item *item, void *arg)
+/* Whether the host refuses the kernel interface that was asked for; says why and the remedy. */
+static bool kernel_is_refused(const struct service *service)
 {
-	const struct service *service = arg;
+	struct weir_kernel_info info;
 
-	if (item->state != WEIR_PROBE_FATAL)
-		return 0;
-	fprintf(stderr, "weir %s: this host cannot run it: %s: %s; remedy: %s (see weir doctor)\n",
-		service->command, item->name, item->value, item->remedy);
-	return 1;
+	if (weir_kernel_info(service->run.kernel, &info) == 0)
+		return false;
+	fprintf(stderr,
+		"weir %s: this host cannot run it: io_uring: %s; remedy: %s, or --kernel poll (see "
+		"weir doctor)\n",
+		service->command, info.reason, info.remedy);
+	return true;
+}
+
+/* Once, when it is not what everybody expects. */
+static void tell_kernel(const struct service *service)
+{
+	struct weir_ring_info info;
+
+	if (!weir_ring_info(&info) && strcmp(info.kernel, "uring") != 0)
+		fprintf(stderr, "weir %s: runs on the %s kernel: %s\n", service->command,
+			info.kernel, info.kernel_reason);
 }
 
 /* --- port file and listening --- */
@@ -166,6 +181,8 @@ static int on_core(void *arg)
 	unsigned count = 0;
 	int r = 0, res;
 
+	if (weir_core() == 0)
+		tell_kernel(service);
 	if (service->admin.text && weir_core() == 0)
 		r = weir_coro_spawn(&admin, serve_admin, service, &coros[count++]);
 	for (unsigned i = 0; !r && i < service->address_count; i++)
@@ -283,6 +300,9 @@ static int take_common(struct service *service, int c, const char *value)
 	case OPT_PORT_FILE:
 		service->port_file = value;
 		return 0;
+	case OPT_KERNEL:
+		run->kernel = value;
+		return 0;
 	case OPT_CORES:
 		code = number(service, "cores", value, 1, weir_cpus(), &n);
 		run->cores = (unsigned)n;
@@ -376,7 +396,7 @@ static int exit_code(struct service *service, int r)
 		return EXIT_FAILED;
 	if (r >= 0)
 		return r ? EXIT_FAILED : EXIT_OK;
-	if (!service->listening && weir_probe(print_fatal, service) != 0)
+	if (!service->listening && kernel_is_refused(service))
 		return EXIT_HOST;
 	service_error(service, "cannot run", r);
 	return EXIT_FAILED;

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "core/weir_runtime.h"
-#include "ring/weir_probe.h"
 #include "ring/weir_run.h"
 #include "tools/command.h"
 #include "tools/tour.h"
@@ -296,13 +295,23 @@ static int show_pressure(double seconds)
 	return bounded && slowed && p.intact ? 0 : -EPROTO;
 }
 
-static int print_fatal(const struct weir_probe_item *item, void *arg)
+/* Says so, and why, when it is not io_uring; an exit code when it is refused, else -1. */
+static int check_kernel(void)
 {
-	(void)arg;
-	if (item->state == WEIR_PROBE_FATAL)
-		fprintf(stderr, "weir tour: this host cannot run it: %s: %s; remedy: %s\n",
-			item->name, item->value, item->remedy);
-	return item->state == WEIR_PROBE_FATAL;
+	struct weir_kernel_info info;
+	int r = weir_kernel_info(NULL, &info);
+
+	if (r == -EINVAL)
+		return usage_error("tour", "--kernel takes uring, poll or auto");
+	if (r < 0) {
+		fprintf(stderr,
+			"weir tour: this host cannot run it: io_uring: %s; remedy: %s, or --kernel poll\n",
+			info.reason, info.remedy);
+		return EXIT_HOST;
+	}
+	if (strcmp(info.name, "uring") != 0)
+		printf("On the %s kernel: %s.\n\n", info.name, info.reason);
+	return -1;
 }
 
 static int run_tour(double seconds)
@@ -330,20 +339,25 @@ int tour_main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "seconds", 1, NULL, 's' },
+		{ "kernel", 1, NULL, 'k' },
 		{ "help", 0, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	double seconds = 18;
 	char *end = "";
-	int c;
+	int c, code;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h') {
-			printf("usage: weir tour [--seconds S]\n\n"
+			printf("usage: weir tour [--seconds S] [--kernel uring|poll|auto]\n\n"
 			       "Serves real files, loads them, and shows what was measured; then\n"
 			       "demonstrates back-pressure. About S seconds; default 18.\n");
 			return EXIT_OK;
+		}
+		if (c == 'k') {		/* the server's too */
+			setenv("WEIR_KERNEL", optarg, 1);
+			continue;
 		}
 		if (c == 's')
 			seconds = strtod(optarg, &end);
@@ -352,7 +366,6 @@ int tour_main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("tour", "it takes no argument, but got '%s'", argv[optind]);
-	if (weir_probe(print_fatal, NULL) != 0)
-		return EXIT_HOST;
-	return run_tour(seconds);
+	code = check_kernel();
+	return code >= 0 ? code : run_tour(seconds);
 }
