@@ -14,6 +14,11 @@
 #define RUN_ALL 1000000
 #define PAUSE_NS_MAX (30 * WEIR_S)
 #define TINY_CQ 16
+#define YEAR_NS (365 * 86400 * WEIR_S)
+
+static const int64_t clock_jumps[] = {
+	WEIR_S, -WEIR_S, 86400 * WEIR_S, -86400 * WEIR_S, 10 * YEAR_NS, -10 * YEAR_NS,
+};
 #define TINY_SQ 4
 
 struct weir_sim_remote {
@@ -294,8 +299,7 @@ static void pass_time(struct weir_sim_ring *ring)
 	if (weir__sim_fault(sim, host, WEIR_SIM_PAUSE, "pause"))
 		ns += weir__sim_delay(sim, host, "pause-by", PAUSE_NS_MAX);
 	if (weir__sim_fault(sim, host, WEIR_SIM_CLOCK, "clock"))
-		weir_sim_jump_clock(host, (weir__sim_choose(sim, host, "clock-by", 5) - 2) *
-						  86400 * 365 * WEIR_S);
+		weir_sim_jump_clock(host, clock_jumps[weir__sim_choose(sim, host, "clock-by", 6)]);
 	weir__sim_sleep(sim, sim->now_ns + ns);
 }
 
