@@ -15,6 +15,7 @@
  * has then seen each message, and nobody knows the caller's stack any more.
  */
 #include "core/coro.h"
+#include "core/plant.h"
 #include "core/waiting.h"
 #include "core/worker.h"
 
@@ -70,6 +71,8 @@ static int refusal(const struct call *call)
 {
 	if (__atomic_load_n(&call->cancelled, __ATOMIC_RELAXED))
 		return -ECANCELED;
+	if (WEIR__PLANT(CALL_LATE))
+		return 0;
 	return call->deadline_ns <= weir__self->now_ns ? -ETIMEDOUT : 0;
 }
 

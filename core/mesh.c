@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/plant.h"
 #include "core/worker.h"
 
 #define load_relaxed(ptr) __atomic_load_n(ptr, __ATOMIC_RELAXED)
@@ -303,7 +304,7 @@ bool weir__port_is_flushed(const struct weir_port *port)
 static void tell_room(struct weir_port *port, struct weir_in *in)
 {
 	store_ordered(&in->lane->head, in->head);
-	if (weir_unlikely(load_ordered(&in->lane->want_room)))
+	if (weir_unlikely(load_ordered(&in->lane->want_room)) && !WEIR__PLANT(MESH_ROOM))
 		wake(&port->mesh->berths[in - port->ins], port->worker->driver);
 }
 

@@ -10,6 +10,7 @@
 #include "core/waiting.h"
 
 #include "core/handover.h"
+#include "core/plant.h"
 
 /* The deadline of a wait on a stack. */
 struct alarm {
@@ -86,7 +87,8 @@ static __attribute__((noinline)) int park_until(struct weir_coro *coro, struct w
 	weir_timer_init(&alarm.timer, ring);
 	weir_timer_arm(&alarm.timer, deadline_ns);
 	park(coro, wait);
-	weir_timer_cancel(&alarm.timer);
+	if (!WEIR__PLANT(TIMER_OUTLIVES))
+		weir_timer_cancel(&alarm.timer);
 	return wait->res;
 }
 

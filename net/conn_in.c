@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "core/plant.h"
 #include "core/worker.h"
 
 static inline struct weir_bufs *bufs_of(struct weir_conn *conn)
@@ -211,12 +212,13 @@ static void settle(struct weir_conn *conn, int res)
 	if (conn->closing) {
 		weir__conn_proceed_close(conn);
 	} else if (res == -ENOBUFS) {
-		starve(conn);
+		if (!WEIR__PLANT(RECV_ENOBUFS))
+			starve(conn);
 	} else if (res == 0 || (res < 0 && res != -ECANCELED && res != -EINTR && res != -EAGAIN)) {
 		input_ended(conn, res);
 	} else if (conn->eof_soon) {
 		input_ended(conn, conn->in_res);
-	} else {
+	} else if (!(WEIR__PLANT(RECV_ENDED) && res > 0)) {
 		weir__metric_add(&weir__self->metrics, WEIR__M_MULTISHOT_REARMED, 1);
 		weir__conn_arm(conn);
 	}
@@ -230,7 +232,8 @@ static void received(struct weir_conn *conn, uint16_t id, uint32_t size)
 	conn->bytes_in += size;
 	conn->active_ns = weir__self->now_ns;
 	if (weir_unlikely(conn->closing)) {
-		weir__buf_give(bufs, id);
+		if (!WEIR__PLANT(BUF_LEAKED))
+			weir__buf_give(bufs, id);
 		return;
 	}
 	queue_push(conn, id);

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <string.h>
 
+#include "core/plant.h"
 #include "core/worker.h"
 
 #define CHUNK_BYTES (WEIR_OUT_CHUNK - sizeof(struct weir_piece))
@@ -145,6 +146,14 @@ static void drop_taken(struct weir_conn *conn, size_t size)
 	}
 }
 
+/* What the send in flight would have sent, had it not been short: the first piece. */
+static size_t taken_whole(const struct weir_conn *conn, size_t size)
+{
+	size_t whole = conn->out_head->size - conn->out_head->sent;
+
+	return size < whole ? whole : size;
+}
+
 static void prep_one(struct weir_conn *conn, struct io_uring_sqe *sqe)
 {
 	const struct weir_piece *out = conn->out_head;
@@ -257,6 +266,8 @@ void weir__conn_send_done(struct weir_op *op, int res, uint32_t flags)
 		conn->msg = NULL;
 	}
 	if (weir_likely(res > 0)) {
+		if (WEIR__PLANT(SEND_SHORT))
+			res = (int)taken_whole(conn, (size_t)res);
 		conn->active_ns = weir__self->now_ns;
 		drop_taken(conn, (size_t)res);
 	} else if (res != -EINTR && res != -EAGAIN) {

@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "core/plant.h"
 #include "core/weir_metrics.h"
 #include "core/worker.h"
 #include "net/bound.h"
@@ -172,6 +173,8 @@ static void drain_conns(struct weir_listener *listener)
 		node = node->next;
 		if (conn->owner != &listener->owner || conn->closing)
 			continue;
+		if (WEIR__PLANT(DRAIN_FORGETS) && !conn->reader)
+			continue;
 		if (listener->events->on_drain)
 			listener->events->on_drain(conn, listener->arg);
 		else
@@ -219,6 +222,8 @@ void weir__fd_drop(struct weir_ring *ring, int fd, bool is_direct)
 /* Nobody gets fd: the peer must see its end, and the slot must not leak. */
 static void refuse(struct weir_listener *listener, int fd)
 {
+	if (WEIR__PLANT(ACCEPT_LEAKED))
+		return;
 	weir__fd_drop(listener->net->ring, fd, listener->net->ring->has_direct);
 	listener->refused++;
 	weir_metric_add(listener->metric_refused, 1);
@@ -253,9 +258,11 @@ static void settle(struct weir_listener *listener, int res)
 {
 	if (listener->stopping)
 		close_socket(listener);
-	else if (is_of_one_conn(res))
+	else if (WEIR__PLANT(ACCEPT_ENDED) && listener->is_multishot && res >= 0)
+		return;
+	else if (is_of_one_conn(res) || WEIR__PLANT(ACCEPT_SPINS))
 		arm(listener);
-	else
+	else if (!WEIR__PLANT(ACCEPT_EMFILE))
 		pause_accept(listener, res, true);
 }
 

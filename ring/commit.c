@@ -18,6 +18,7 @@
  */
 #include <string.h>
 
+#include "core/plant.h"
 #include "core/weir_coro.h"
 #include "core/worker.h"
 #include "ring/files.h"
@@ -218,7 +219,7 @@ static void submit(struct weir_commit *log)
 	}
 	weir__file_prep_write(log->file, sqe, group->data + log->written,
 			      group->size - log->written, log->durable + (int64_t)log->written);
-	sqe->rw_flags = RWF_DSYNC;
+	sqe->rw_flags = WEIR__PLANT(COMMIT_EARLY) ? 0 : RWF_DSYNC;
 	weir__op_go(ring, &log->op, sqe, WEIR_TRANSIENT);
 }
 
@@ -236,6 +237,9 @@ static void op_done(struct weir_op *op, int res, uint32_t flags)
 			return;
 		}
 		succeed(log);
+	} else if (WEIR__PLANT(COMMIT_RETRIED) && res == -EIO) {
+		submit(log);
+		return;
 	} else {
 		fail(log, res ? res : -EIO);
 	}

@@ -13,6 +13,7 @@
  */
 #include <linux/magic.h>
 
+#include "core/plant.h"
 #include "core/weir_coro.h"
 #include "ring/files.h"
 #include "ring/jump_return.h"
@@ -303,7 +304,7 @@ int weir_file_write_all(struct weir_file *file, const void *buf, size_t size, in
 
 		if (n <= 0)
 			return n ? (int)n : -EIO;
-		done += (size_t)n;
+		done += WEIR__PLANT(WRITE_SHORT) ? size : (size_t)n;
 	}
 	return 0;
 }
@@ -332,7 +333,7 @@ static int sync_file(struct weir_file *file, const char *what, unsigned flags)
 	target(file, sqe);
 	r = weir__op_end(&w, sqe, WEIR_NEVER);
 	if (is_sync_failure(w.ring, r))
-		file->failed = true;
+		file->failed = !WEIR__PLANT(FSYNC_RETRIED);
 	weir__file_completed();
 	weir__file_leave(file);
 	return r;

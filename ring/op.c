@@ -6,6 +6,7 @@
  */
 #include <limits.h>
 
+#include "core/plant.h"
 #include "core/weir_coro.h"
 #include "core/worker.h"
 #include "ring/ring.h"
@@ -159,8 +160,9 @@ static void op_wait_cancel(struct weir_wait *wait, int reason)
 {
 	struct weir_op_wait *w = weir_container_of(wait, struct weir_op_wait, wait);
 
-	(void)reason;
 	weir__op_cancel(w->ring, &w->op);
+	if (WEIR__PLANT(CANCEL_RETURNS))
+		weir__wait_wake(wait, reason);
 }
 
 /* A coroutine in the FIFO before the slot table. */
@@ -245,7 +247,8 @@ int weir__op_end(struct weir_op_wait *w, struct io_uring_sqe *sqe, int64_t deadl
 
 	weir__op_go(w->ring, &w->op, sqe, WEIR_TRANSIENT);
 	res = weir__wait_park(&w->wait, w->wait.what, op_wait_cancel, deadline_ns);
-	if (weir_unlikely(w->wait.reason && (res == -ECANCELED || res == -EINTR))) {
+	if (weir_unlikely(w->wait.reason && (res == -ECANCELED || res == -EINTR ||
+					     WEIR__PLANT(CANCEL_HIDES)))) {
 		w->ring->verdict = WEIR_CANCELLED;
 		return w->wait.reason;
 	}

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/plant.h"
 #include "core/worker.h"
 #include "ring/setup.h"
 #include "ring/slots.h"
@@ -92,6 +93,9 @@ static int enter(struct weir_ring *ring, unsigned wait, unsigned flags, int64_t 
 	r = ring->kernel->ops->ring_enter(ring->kernel, &ring->uring, submit, wait, flags, ptr,
 					  size);
 	ring->enters++;
+	if ((WEIR__PLANT(SHORT_SUBMIT) && r >= 0 && (unsigned)r < submit) ||
+	    (WEIR__PLANT(ENTER_EINTR) && r == -EINTR))
+		ring->uring.sq.sqe_tail = *ring->uring.sq.khead;
 	return r < 0 && !is_transient_error(r) ? r : 0;
 }
 
@@ -236,6 +240,8 @@ static void ring_wake(struct weir_driver *driver, struct weir_driver *from)
 /* The kernel had no memory for the message; a core that is not woken may sleep for ever. */
 void weir__ring_wake_failed(struct weir_ring *ring, unsigned core)
 {
+	if (WEIR__PLANT(WAKE_FAILED))
+		return;
 	notify(ring_of(ring->driver.worker->port.mesh->berths[core].driver));
 }
 

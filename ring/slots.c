@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "core/plant.h"
 #include "core/worker.h"
 #include "ring/uapi.h"
 
@@ -137,6 +138,8 @@ void weir__op_cancel(struct weir_ring *ring, struct weir_op *op)
 		send_cancel(ring, slot, sqe);
 		return;
 	}
+	if (WEIR__PLANT(CANCEL_DROPPED))
+		return;
 	slot->cancel_wanted = true;
 	ring->cancels_wanted++;
 }
@@ -238,13 +241,16 @@ static void complete_slow(struct weir_ring *ring, struct weir_slot *slot, bool i
 
 	if (is_cancel) {
 		slot->pending &= (uint8_t)~PENDING_CANCEL;
+		if (WEIR__PLANT(CANCEL_RETIRES))
+			slot->pending = 0;
 	} else if (flags & IORING_CQE_F_NOTIF) {
 		slot->pending &= (uint8_t)~(PENDING_NOTIF | PENDING_FINAL);
 	} else if (slot->opcode == IORING_OP_SEND_ZC || slot->opcode == IORING_OP_SENDMSG_ZC) {
 		op->res_ = res;
 		op->flags_ = 0;
 		slot->pending &= (uint8_t)~PENDING_FINAL;
-		if (flags & IORING_CQE_F_MORE)
+		if ((flags & IORING_CQE_F_MORE) && !WEIR__PLANT(NOTIF_IGNORED) &&
+		    !(WEIR__PLANT(NOTIF_OF_ERROR) && res < 0))
 			slot->pending |= PENDING_NOTIF;
 	} else if (flags & IORING_CQE_F_MORE) {
 		op->done_(op, res, flags);
