@@ -38,6 +38,16 @@ int64_t weir_sim_now(const struct weir_sim *sim)
 	return sim->now_ns - sim->began_ns;
 }
 
+uint64_t weir_sim_armed(const struct weir_sim *sim)
+{
+	return sim->armed;
+}
+
+bool weir_sim_is_healed(const struct weir_sim *sim)
+{
+	return sim->healed;
+}
+
 /* --- hooks at a time --- */
 
 static void run_at(struct weir_sim_event *event)
