@@ -198,11 +198,18 @@ char *weir__sim_choices_text(const struct weir_sim *sim)
 
 /* --- making them --- */
 
+void (*weir__sim_choice_made)(const struct weir_sim *sim, const char *site, int host, uint64_t nth,
+			      uint32_t value);
+
 static void record(struct weir_sim *sim, const struct choice *choice)
 {
 	struct weir_sim_choices *choices = sim->choices;
 
 	sim->report->choices_set++;
+	if (weir__sim_choice_made)
+		weir__sim_choice_made(sim, choices->sites[choice->site].name,
+				      choice->host == WORLD ? -1 : choice->host, choice->nth,
+				      choice->value);
 	if (!sim->opts.record_choices)
 		return;
 	if (choices->made_count == choices->made_size) {

@@ -102,6 +102,7 @@ bool weir__sim_events_step(struct weir_sim *sim)
 	event = sim->events.heap[1];
 	weir__sim_event_disarm(sim, event);
 	sim->now_ns = event->at_ns;
+	sim->report->virtual_ns = sim->now_ns - sim->began_ns;
 	event->run(event);
 	return true;
 }

@@ -19,6 +19,10 @@ char *weir__sim_choices_text(const struct weir_sim *sim);
 /* A number from the seed that is no choice: for what the service asks the kernel. */
 uint64_t weir__sim_random(struct weir_sim *sim);
 
+/* Called with each choice that is not 0, for who keeps them outside. host: -1, the world's. */
+extern void (*weir__sim_choice_made)(const struct weir_sim *sim, const char *site, int host,
+				     uint64_t nth, uint32_t value);
+
 /* faults.c: draws what this seed arms. */
 void weir__sim_faults_arm(struct weir_sim *sim);
 
