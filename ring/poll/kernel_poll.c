@@ -18,9 +18,12 @@
 #include "core/alloc.h"
 #include "ring/poll/poll.h"
 
-/* Work of one enter: so much that its results fit into the queue. */
-#define RESULTS_MAX 34		/* of one item: a multishot's, and its end */
-#define WORK_MAX 1024
+/*
+ * What one enter may post besides the results of what it submits, as the kernel bounds it (20 items
+ * of deferred work): ring.c counts on it, and so do those who lend buffers.
+ */
+#define RESULTS_MAX 33		/* of one item: a multishot's */
+#define BURST (20 * RESULTS_MAX)
 
 static inline struct weir_poll_ring *ring_of(const struct io_uring *uring)
 {
@@ -43,9 +46,12 @@ static int op_cancel(struct weir_soft_req *req)
 	return 0;
 }
 
-static void *op_file_get(struct weir_soft *soft, int fd)
+static int op_file_get(struct weir_soft *soft, int fd, void **ret_file)
 {
-	return fd < 0 ? NULL : weir__poll_file_create((void *)soft, fd, false);
+	*ret_file = fd < 0 ? NULL : weir__poll_file_create((void *)soft, fd, false);
+	if (*ret_file)
+		return 0;
+	return fd < 0 ? -EBADF : -ENOMEM;
 }
 
 static int op_file_keep(void *file)
@@ -174,23 +180,22 @@ static void poll_teardown(struct weir_kernel *kernel, struct io_uring *uring)
 
 /* --- enter --- */
 
-/* As much work as the queue has room for the results of, but something. */
+/* At least one item, if there is one. */
 static void run(struct weir_poll_ring *ring)
 {
 	struct weir_soft *soft = &ring->soft;
-	unsigned left = WORK_MAX;
+	uint64_t end = soft->posted + BURST;
 
 	weir__poll_collect(ring);
 	weir__soft_expire(soft);
-	while (soft->work_count && left) {
-		unsigned room = soft->cq_entries - weir__soft_cq_ready(soft);
-		unsigned max = room / RESULTS_MAX;
+	while (soft->work_count) {
+		uint64_t room = soft->cq_entries - weir__soft_cq_ready(soft);
 
-		if (!max && left < WORK_MAX)
+		if (room > end - soft->posted)
+			room = end - soft->posted;
+		if (room < RESULTS_MAX && end - soft->posted != BURST)
 			return;
-		if (max > left)
-			max = left;
-		left -= weir__soft_run(soft, max ? max : 1);
+		weir__soft_run(soft, room < RESULTS_MAX ? 1 : (unsigned)(room / RESULTS_MAX));
 	}
 }
 

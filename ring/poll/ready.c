@@ -108,6 +108,26 @@ void weir__poll_files_fini(struct weir_poll_ring *ring)
 	ring->free_files = NULL;
 }
 
+/* --- waiting for a better time --- */
+
+int weir__poll_retry(struct weir_poll_req *p)
+{
+	struct weir_poll_ring *ring = weir__poll_ring(&p->req);
+
+	if (weir__list_is_empty(&ring->retries))
+		ring->retry_ns = ring->soft.ops->now(&ring->soft, CLOCK_MONOTONIC) + RETRY_NS;
+	weir__list_push(&ring->retries, &p->wait);
+	return WEIR_SOFT_LATER;
+}
+
+static void retry_all(struct weir_poll_ring *ring)
+{
+	struct weir_node *node;
+
+	while ((node = weir__list_pop(&ring->retries)))
+		weir__soft_ready(&weir_container_of(node, struct weir_poll_req, wait)->req);
+}
+
 /* --- waiting for an event --- */
 
 static int watch(struct weir_poll_file *file, uint32_t events)
@@ -120,7 +140,9 @@ static int watch(struct weir_poll_file *file, uint32_t events)
 	if (events == file->watched)
 		return 0;
 	r = weir__poll_file_own(file);
-	if (r < 0)
+	if (r == -EMFILE || r == -ENFILE)
+		file->shared = true;	/* no descriptor is left: the caller's, then */
+	else if (r < 0)
 		return r;
 	event.events = events | EPOLLET;
 	if (epoll_ctl(file->ring->epoll, how, file->fd, &event))
@@ -133,6 +155,9 @@ int weir__poll_arm_on(struct weir_poll_req *p, struct weir_poll_file *file, uint
 {
 	int r = watch(file, events);
 
+	/* Two wait for a descriptor that could not be duplicated: the second goes by time. */
+	if (weir_unlikely(r == -EEXIST))
+		return weir__poll_retry(p);
 	if (weir_unlikely(r < 0))
 		return r;
 	p->events = events | EPOLLERR | EPOLLHUP;
@@ -157,26 +182,6 @@ static void mark(struct weir_poll_file *file, uint32_t events)
 		weir__node_remove(&p->wait);
 		weir__soft_ready(&p->req);
 	}
-}
-
-/* --- waiting for a better time --- */
-
-int weir__poll_retry(struct weir_poll_req *p)
-{
-	struct weir_poll_ring *ring = weir__poll_ring(&p->req);
-
-	if (weir__list_is_empty(&ring->retries))
-		ring->retry_ns = ring->soft.ops->now(&ring->soft, CLOCK_MONOTONIC) + RETRY_NS;
-	weir__list_push(&ring->retries, &p->wait);
-	return WEIR_SOFT_LATER;
-}
-
-static void retry_all(struct weir_poll_ring *ring)
-{
-	struct weir_node *node;
-
-	while ((node = weir__list_pop(&ring->retries)))
-		weir__soft_ready(&weir_container_of(node, struct weir_poll_req, wait)->req);
 }
 
 /* --- epoll --- */

@@ -395,11 +395,14 @@ static int issue(struct weir_soft_req *soft)
 
 /* --- files --- */
 
-static void *file_get(struct weir_soft *soft, int fd)
+static int file_get(struct weir_soft *soft, int fd, void **ret_file)
 {
 	struct weir_sim_file *file = weir__sim_fd_get(weir__sim_ring(soft)->host, fd);
 
-	return file ? weir__sim_file_ref(file) : NULL;
+	if (!file)
+		return -EBADF;
+	*ret_file = weir__sim_file_ref(file);
+	return 0;
 }
 
 static void file_ref(void *file)

@@ -134,10 +134,10 @@ static int group_status(struct weir_soft *soft, struct io_uring_buf_status *stat
 /* One that outlives fd. */
 static int get_file(struct weir_soft *soft, int fd, void **ret_file)
 {
-	void *file = soft->ops->file_get(soft, fd);
-	int r = file ? 0 : -EBADF;
+	void *file = NULL;
+	int r = soft->ops->file_get(soft, fd, &file);
 
-	if (file && soft->ops->file_keep)
+	if (!r && soft->ops->file_keep)
 		r = soft->ops->file_keep(file);
 	if (!r)
 		*ret_file = file;

@@ -51,14 +51,25 @@ static bool grow(struct weir_soft *soft)
 	return true;
 }
 
+/* What ends within its issue, and whose refusal would keep others from their end. */
+static bool ends_at_once(unsigned opcode)
+{
+	return opcode == IORING_OP_ASYNC_CANCEL || opcode == IORING_OP_CLOSE ||
+	       opcode == IORING_OP_MSG_RING || opcode == IORING_OP_NOP;
+}
+
 static struct weir_soft_req *req_create(struct weir_soft *soft, const struct io_uring_sqe *sqe)
 {
-	struct weir_soft_req *req;
+	struct weir_soft_req *req = soft->spare;
 
-	if (!soft->free && !grow(soft))
+	if (weir_likely(soft->free || grow(soft))) {
+		req = soft->free;
+		soft->free = req->next;
+	} else if (req && ends_at_once(sqe->opcode)) {
+		soft->spare = NULL;
+	} else {
 		return NULL;
-	req = soft->free;
-	soft->free = req->next;
+	}
 	memset(req, 0, soft->ops->req_size);
 	req->soft = soft;
 	req->sqe = *sqe;
@@ -86,6 +97,10 @@ static void req_destroy(struct weir_soft_req *req)
 	if (req->file)
 		soft->ops->file_put(req->file);
 	soft->in_flight_count--;
+	if (weir_unlikely(!soft->spare)) {
+		soft->spare = req;
+		return;
+	}
 	req->next = soft->free;
 	soft->free = req;
 }
@@ -172,10 +187,12 @@ int weir__soft_setup(struct weir_soft *soft, unsigned entries, struct io_uring *
 	weir__list_init(&soft->work);
 	weir__list_init(&soft->timers);
 	weir__queue_init(&soft->overflow);
-	if (!soft->sqes || !soft->cqes) {
+	if (!soft->sqes || !soft->cqes || !grow(soft)) {
 		weir__soft_teardown(soft);
 		return -ENOMEM;
 	}
+	soft->spare = soft->free;
+	soft->free = soft->free->next;
 	fill(soft, uring, params);
 	return 0;
 }
@@ -450,7 +467,7 @@ static int take_file(struct weir_soft_req *req)
 	if (req->file || !takes_file(req->sqe.opcode))
 		return 0;
 	if (!(req->sqe.flags & IOSQE_FIXED_FILE)) {
-		req->file = soft->ops->file_get(soft, req->sqe.fd);
+		return soft->ops->file_get(soft, req->sqe.fd, &req->file);
 	} else if (slot < soft->files_size && soft->files[slot]) {
 		req->file = soft->files[slot];
 		soft->ops->file_ref(req->file);
@@ -606,10 +623,16 @@ unsigned weir__soft_submit(struct weir_soft *soft, unsigned count)
 		int r = check_sqe(soft, sqe, last);
 		struct weir_soft_req *req = req_create(soft, sqe);
 
-		if (!req)
+		/* What is in a chain is taken when there is memory again. */
+		if (weir_unlikely(!req) && (first || (sqe->flags & (IOSQE_IO_LINK |
+								    IOSQE_IO_HARDLINK))))
 			break;
+		if (weir_unlikely(!req))
+			weir__soft_post(soft, sqe->user_data, r ? r : -ENOMEM, 0);
 		io_uring_smp_store_release(&soft->sq_head, soft->sq_head + 1);
 		taken++;
+		if (weir_unlikely(!req))
+			continue;
 		req->failed = r < 0;
 		req->res = r;
 		wrong = r < 0 && !(soft->flags & IORING_SETUP_SUBMIT_ALL);

@@ -74,8 +74,8 @@ struct weir_soft_ops {
 	 * cancel does. -EALREADY: it ends by itself.
 	 */
 	int (*cancel)(struct weir_soft_req *req);
-	/* A reference to what fd means in this process; NULL: -EBADF. */
-	void *(*file_get)(struct weir_soft *soft, int fd);
+	/* A reference to what fd means in this process: 0, -EBADF, -ENOMEM. */
+	int (*file_get)(struct weir_soft *soft, int fd, void **ret_file);
 	/* It goes into a slot, and is to outlive the descriptor it was got from. NULL: it does. */
 	int (*file_keep)(void *file);
 	void (*file_ref)(void *file);
@@ -143,6 +143,7 @@ struct weir_soft {
 	unsigned work_count;
 	struct weir_node timers;	/* by at_ns */
 	struct weir_soft_req *free;
+	struct weir_soft_req *spare;	/* for what ends in its issue, when memory has run out */
 	struct weir_soft_chunk *chunks;
 	uint64_t serial;
 	uint64_t posted;		/* CQEs ever, those that overflowed included */
