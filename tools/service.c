@@ -141,6 +141,7 @@ void service_listening(struct weir_listener *listener, void *arg)
 	if (__atomic_add_fetch(&service->listening, 1, __ATOMIC_ACQ_REL) !=
 	    listeners_wanted(service))
 		return;
+	tell_kernel(service);
 	if (service->port_file && (r = write_port_file(service)) < 0) {
 		service_error(service, service->port_file, r);
 		weir_stop();
@@ -181,8 +182,6 @@ static int on_core(void *arg)
 	unsigned count = 0;
 	int r = 0, res;
 
-	if (weir_core() == 0)
-		tell_kernel(service);
 	if (service->admin.text && weir_core() == 0)
 		r = weir_coro_spawn(&admin, serve_admin, service, &coros[count++]);
 	for (unsigned i = 0; !r && i < service->address_count; i++)

@@ -698,7 +698,7 @@ static void tell_the_peer(struct weir_conn *conn, void *arg)
 static void a_connection_knows_its_peer(void)
 {
 	struct server server = { .address = "tcp://127.0.0.1:0", .handler = tell_the_peer };
-	struct weir_kernel *kernel = weir__kernel_uring();
+	struct weir_kernel *kernel = host_kernel();
 	char told[WEIR_ADDR_TEXT], own[WEIR_ADDR_TEXT];
 	struct sockaddr_storage sock;
 	socklen_t size = sizeof(sock);

@@ -257,7 +257,7 @@ static uint32_t refused;
 static int picky_setup(struct weir_kernel *kernel, unsigned entries, struct io_uring *uring,
 		       struct io_uring_params *params)
 {
-	struct weir_kernel *real = weir__kernel_uring();
+	struct weir_kernel *real = host_kernel();
 
 	(void)kernel;
 	if (params->flags & refused)
@@ -270,7 +270,7 @@ static void a_refused_set_up_flag_is_dropped_recorded_and_the_ring_works(void **
 	static const uint32_t flags[] = { IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
 					  IORING_SETUP_SUBMIT_ALL, IORING_SETUP_COOP_TASKRUN,
 					  IORING_SETUP_CQSIZE };
-	struct weir_kernel_ops ops = *weir__kernel_uring()->ops;
+	struct weir_kernel_ops ops = *host_kernel()->ops;
 	struct weir_kernel picky = { .ops = &ops };
 	struct ring_fixture fixture = ring_fixture_defaults();
 
@@ -307,7 +307,7 @@ static int refusing_setup(struct weir_kernel *kernel, unsigned entries, struct i
 
 static void a_kernel_that_refuses_the_ring_is_an_error_and_leaks_nothing(void **state)
 {
-	struct weir_kernel_ops ops = *weir__kernel_uring()->ops;
+	struct weir_kernel_ops ops = *host_kernel()->ops;
 	struct weir_kernel refusing = { .ops = &ops };
 	struct weir_ring_opts opts = { .kernel = &refusing, .depth = 64, .armed_max = 8,
 				       .sq_size = 64, .cq_size = 256 };

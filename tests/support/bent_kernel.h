@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "ring/kernel.h"
+#include "tests/support/host_kernel.h"
 
 #define BENT_MARKS 256
 
@@ -108,7 +108,7 @@ static inline int bent_register(struct weir_kernel *kernel, struct io_uring *uri
 static inline void bent_init(struct bent *bent)
 {
 	memset(bent, 0, sizeof(*bent));
-	bent->real = weir__kernel_uring();
+	bent->real = host_kernel();
 	bent->ops = *bent->real->ops;
 	bent->ops.ring_enter = bent_enter;
 	bent->ops.ring_register = bent_register;

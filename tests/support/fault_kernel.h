@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "core/ensure.h"
-#include "ring/kernel.h"
+#include "tests/support/host_kernel.h"
 
 enum fault_kind {
 	FAULT_CALL = 1,		/* a call of the seam: ring_setup, socket, map, preadv2 ... */
@@ -440,7 +440,7 @@ static inline void fault_plan(enum fault_kind kind, uint64_t at, bool sticky, un
 /* Before a ring exists. */
 static inline void fault_install(void)
 {
-	struct weir_kernel *kernel = weir__kernel_uring();
+	struct weir_kernel *kernel = host_kernel();
 	const struct weir_kernel_ops *real = kernel->ops;
 
 	if (real == &fault.ops)		/* of a test that failed */
@@ -473,7 +473,7 @@ static inline void fault_install(void)
 /* After the last ring is gone. */
 static inline void fault_remove(void)
 {
-	weir__kernel_uring()->ops = fault.real;
+	host_kernel()->ops = fault.real;
 }
 
 #endif

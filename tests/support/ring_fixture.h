@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring_fixture.h - runs a function as a coroutine on one worker with a ring of the real
- * kernel, without weir_run(): for tests of ring/ and net/ below the runtime.
+ * ring_fixture.h - runs a function as a coroutine on one worker with a ring of the host's
+ * kernel (host_kernel.h), without weir_run(): for tests of ring/ and net/ below the runtime.
  *
  *	static int body(void *arg) { ... return 0; }
  *
  *	assert_int_equal(on_ring(body, NULL), 0);
  *
  * or, as an entry of cmocka's table, ring_test(body) for a void body(void): include cmocka.h
- * before. Where the host refuses io_uring the program ends with exit code 77 and the reason.
+ * before.
  */
 #ifndef WEIR_TESTS_RING_FIXTURE_H
 #define WEIR_TESTS_RING_FIXTURE_H
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/weir_coro.h"
 #include "core/worker.h"
 #include "ring/ring.h"
+#include "tests/support/host_kernel.h"
 
 /* What a test may change before on_ring(): sizes, or the kernel, to make its calls fail. */
 struct ring_fixture {
@@ -32,7 +31,7 @@ static inline struct ring_fixture ring_fixture_defaults(void)
 {
 	return (struct ring_fixture){
 		.ring = {
-			.kernel = weir__kernel_uring(),
+			.kernel = host_kernel(),
 			.depth = 256,
 			.armed_max = 256,
 			.direct_max = 256,
@@ -58,11 +57,6 @@ static inline struct ring_fixture ring_fixture_small(void)
 	fixture.ring.cq_size = 64;
 	fixture.worker.coros.coros_max = 64;
 	return fixture;
-}
-
-static inline bool ring_is_refused(int r)
-{
-	return r == -ENOSYS || r == -EPERM || r == -EACCES;
 }
 
 struct ring_fixture_call {
@@ -115,27 +109,11 @@ free_worker:
 	return r;
 }
 
-/* The program ends with 77 where io_uring is refused. */
-static inline void skip_if_refused(void)
-{
-	struct ring_fixture fixture = ring_fixture_defaults();
-	struct weir_ring *ring;
-	int r = weir__ring_create(&fixture.ring, &ring);
-
-	if (ring_is_refused(r)) {
-		fprintf(stderr, "skipped: io_uring is refused here: %s\n", strerror(-r));
-		exit(77);
-	}
-	if (!r)
-		weir__ring_destroy(ring);
-}
-
-/* The same with the defaults; the program ends with 77 where io_uring is refused. */
+/* The same with the defaults. */
 static inline int on_ring(int (*fn)(void *), void *arg)
 {
 	struct ring_fixture fixture = ring_fixture_defaults();
 
-	skip_if_refused();
 	return on_ring_with(&fixture, fn, arg);
 }
 
