@@ -47,14 +47,26 @@ int weir_set_allocator(const struct weir_allocator *allocator)
 	return 0;
 }
 
+static void *alloc_in_world(size_t size, size_t align)
+{
+	void *ptr;
+
+	if (weir__world->refuses_memory(weir__world))
+		return NULL;
+	ptr = current.alloc(current.arg, size, align);
+	if (ptr)
+		weir__world->took(weir__world, ptr, size);
+	return ptr;
+}
+
 void *weir__alloc_aligned(size_t size, size_t align)
 {
 	if (!size)
 		return NULL;
 	if (align < ALIGN_MIN)
 		align = ALIGN_MIN;
-	if (weir_unlikely(weir__world) && weir__world->refuses_memory(weir__world))
-		return NULL;
+	if (weir_unlikely(weir__world))
+		return alloc_in_world(size, align);
 	return current.alloc(current.arg, size, align);
 }
 
@@ -78,6 +90,9 @@ void *weir__calloc(size_t count, size_t size)
 
 void weir__free(void *ptr, size_t size)
 {
-	if (ptr)
-		current.free(current.arg, ptr, size);
+	if (!ptr)
+		return;
+	if (weir_unlikely(weir__world))
+		weir__world->gave(weir__world, ptr);
+	current.free(current.arg, ptr, size);
 }

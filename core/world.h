@@ -16,6 +16,9 @@ struct weir__world {
 	int64_t (*now)(const struct weir__world *world);
 	uint64_t (*random)(const struct weir__world *world);
 	bool (*refuses_memory)(const struct weir__world *world);
+	/* What weir__alloc() gave to whoever runs, and what came back. */
+	void (*took)(const struct weir__world *world, void *ptr, size_t size);
+	void (*gave)(const struct weir__world *world, void *ptr);
 	/* The library's own rare branch at site is to be taken now. */
 	bool (*buggify)(const struct weir__world *world, const char *site);
 	unsigned cpus;

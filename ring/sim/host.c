@@ -44,6 +44,19 @@ static bool world_refuses_memory(const struct weir__world *world)
 	return weir__sim_fault(host->sim, host, WEIR_SIM_MEMORY, "memory");
 }
 
+static void world_took(const struct weir__world *world, void *ptr, size_t size)
+{
+	struct weir_sim_host *host = seam_of(world)->host;
+
+	if (!host->sim->inside)
+		weir__sim_memory_took(&host->memory, ptr, size, false);
+}
+
+static void world_gave(const struct weir__world *world, void *ptr)
+{
+	weir__sim_memory_gave(&seam_of(world)->host->memory, ptr);
+}
+
 static bool world_buggify(const struct weir__world *world, const char *site)
 {
 	struct weir_sim_host *host = seam_of(world)->host;
@@ -120,6 +133,8 @@ static int make_seam(struct weir_sim_host *host)
 		.now = world_now,
 		.random = world_random,
 		.refuses_memory = world_refuses_memory,
+		.took = world_took,
+		.gave = world_gave,
 		.buggify = world_buggify,
 		.cpus = host->opts.cores,
 		.fds_max = host->opts.fds_max,
@@ -158,6 +173,10 @@ static void check_leaks(struct weir_sim_host *host)
 	else if (host->fds_open)
 		weir__sim_fail(host->sim, "a process that ends leaves no descriptor",
 			       "%s returned and has %u", host->name, host->fds_open);
+	else if (host->memory.live)
+		weir__sim_fail(host->sim, "a process that ends leaves no memory",
+			       "%s returned and has %zu blocks of the library's", host->name,
+			       host->memory.live);
 }
 
 static void main_body(struct weir_sim_fiber *fiber)
@@ -239,6 +258,8 @@ void weir__sim_host_bury(struct weir_sim_host *host, bool killed)
 	while (!weir__list_is_empty(&host->fibers))
 		weir__sim_fiber_destroy(
 			weir_container_of(host->fibers.next, struct weir_sim_fiber, node));
+	if (killed)
+		weir__sim_memory_free(&host->memory);
 	if (host->opts.restarts && !host->is_workload && !sim->over && !sim->ending)
 		weir_sim_restart(host, RESTART_NS);
 }
@@ -343,6 +364,7 @@ void weir__sim_host_destroy(struct weir_sim_host *host)
 	weir__sim_host_bury(host, true);
 	weir__sim_event_disarm(host->sim, &host->restart);
 	weir__sim_event_disarm(host->sim, &host->chaos);
+	weir__sim_memory_free(&host->memory);
 	weir__sim_nic_destroy(host);
 	weir__sim_disk_destroy(host);
 	free(host);

@@ -341,6 +341,7 @@ static int enter(struct weir_kernel *kernel, struct io_uring *uring, unsigned co
 	struct weir_sim_host *host = weir__sim_host_of(kernel);
 	struct weir_sim_ring *ring = ring_of(uring);
 	int64_t deadline_ns = deadline_of(host->sim, flags, arg, size);
+	unsigned asked = count;
 	unsigned taken;
 	int r = weir__soft_check_enter(&ring->soft, flags);
 
@@ -353,6 +354,11 @@ static int enter(struct weir_kernel *kernel, struct io_uring *uring, unsigned co
 		return r;
 	}
 	taken = submit(ring, count);
+	if (taken < asked) {	/* a short submit does not wait, as in io_uring/io_uring.c */
+		if (flags & IORING_ENTER_GETEVENTS)
+			pass_time(ring);
+		return taken ? (int)taken : -EAGAIN;
+	}
 	if (flags & IORING_ENTER_GETEVENTS)
 		r = get_events(ring, wait, deadline_ns);
 	return taken ? (int)taken : r;
@@ -390,12 +396,15 @@ static void *map(struct weir_kernel *kernel, size_t size)
 		return NULL;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return memory == MAP_FAILED ? NULL : memory;
+	if (memory == MAP_FAILED)
+		return NULL;
+	weir__sim_memory_took(&host->memory, memory, size, true);
+	return memory;
 }
 
 static void unmap(struct weir_kernel *kernel, void *ptr, size_t size)
 {
-	(void)kernel;
+	weir__sim_memory_gave(&weir__sim_host_of(kernel)->memory, ptr);
 	weir__notes_unpoison(ptr, size);
 	munmap(ptr, size);
 }

@@ -233,6 +233,18 @@ struct weir_sim_seam {
 	struct weir_sim_seam *next;	/* of the world's */
 };
 
+/* memory.c: what a process holds. */
+struct weir_sim_block {
+	void *ptr;
+	size_t size;
+	bool is_map;
+};
+
+struct weir_sim_memory {
+	struct weir_sim_block *slots;
+	size_t slots_size, used, live;
+};
+
 struct weir_sim_host {
 	struct weir_sim *sim;
 	unsigned index;			/* from 0: address 10.0.0.(index + 1) */
@@ -248,6 +260,7 @@ struct weir_sim_host {
 	int64_t paused_until_ns;
 
 	/* The process. */
+	struct weir_sim_memory memory;
 	int dies;			/* when it next sleeps. 1: killed, 2: its power cut */
 	struct weir_sim_seam *seam;	/* what the process's weir__world and kernel are */
 	bool running;

@@ -58,6 +58,11 @@ void weir__sim_host_reap(struct weir_sim_host *host);
 /* sim.c: called before a world is taken apart, for who collects its marks. */
 extern void (*weir__sim_at_end)(const struct weir_sim *sim);
 
+/* memory.c */
+void weir__sim_memory_took(struct weir_sim_memory *memory, void *ptr, size_t size, bool is_map);
+void weir__sim_memory_gave(struct weir_sim_memory *memory, const void *ptr);
+void weir__sim_memory_free(struct weir_sim_memory *memory);
+
 /* fds.c */
 void weir__sim_fds_close_all(struct weir_sim_host *host, bool dead);
 
