@@ -65,7 +65,8 @@ static int rings_create(struct rings *rings, const struct weir_opts *o, struct w
 		}
 		rings->drivers[i] = &ring->driver;
 	}
-	weir__cpus_list(rings->cpus, o->cores);
+	if (!weir__world)
+		weir__cpus_list(rings->cpus, o->cores);
 	return 0;
 }
 
@@ -90,6 +91,27 @@ static struct weir__runtime_plan plan_of(const struct weir_opts *o, const struct
 	};
 }
 
+/* Sizes at which every bound is met soon; right all the same. */
+static void shrink(struct weir_opts *o)
+{
+	if (weir__buggify("tiny-depth"))
+		o->depth = 16;
+	if (weir__buggify("tiny-bufs"))
+		o->bufs = 8;
+	if (weir__buggify("tiny-buf-size"))
+		o->buf_size = 64;
+	if (weir__buggify("tiny-mesh"))
+		o->mesh_depth = 16;
+}
+
+static void enter_world(struct weir__runtime_plan *plan)
+{
+	plan->threads = weir__world->threads;
+	plan->cpus = NULL;
+	if (weir__buggify("tiny-budget"))
+		plan->worker.budget_tasks = 1;
+}
+
 int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 {
 	struct weir_opts o = { 0 };
@@ -105,6 +127,7 @@ int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 	r = weir_opts_resolve(&o, NULL);
 	if (r < 0)
 		return r;
+	shrink(&o);
 	if (weir__world)
 		kernel = weir__world->kernel;
 	else
@@ -114,10 +137,8 @@ int weir_run(const struct weir_opts *opts, weir_service_fn service, void *arg)
 	if (r < 0)
 		return r;
 	plan = plan_of(&o, &rings);
-	if (weir__world) {
-		plan.threads = weir__world->threads;
-		plan.cpus = NULL;
-	}
+	if (weir__world)
+		enter_world(&plan);
 	plan.service = service;
 	plan.service_arg = arg;
 	r = weir__runtime_run(&plan);

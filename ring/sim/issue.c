@@ -68,6 +68,11 @@ static bool comes_late(struct weir_sim_req *req)
 	if (req->drawn || req->soft.sqe.opcode == IORING_OP_CLOSE)
 		return false;
 	req->drawn = true;
+	if (req->soft.timeout && weir__sim_fault(host->sim, host, WEIR_SIM_LINK, "link-race")) {
+		req->later.run = issue_late;
+		weir__sim_event_arm(host->sim, &req->later, req->soft.timeout->at_ns);
+		return true;
+	}
 	if (!weir__sim_fault(host->sim, host, WEIR_SIM_LATE, "late"))
 		return false;
 	ns = weir__sim_delay(host->sim, host, "late-by", LATE_NS_MAX);

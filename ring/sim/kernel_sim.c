@@ -13,6 +13,7 @@
 #define WORK_LEAST 20		/* items of work in an enter, as the kernel has it */
 #define RUN_ALL 1000000
 #define PAUSE_NS_MAX (30 * WEIR_S)
+#define TIMER_NS_MAX (100 * WEIR_MS)
 #define TINY_CQ 16
 #define YEAR_NS (365 * 86400 * WEIR_S)
 
@@ -327,6 +328,9 @@ static int get_events(struct weir_sim_ring *ring, unsigned wait, int64_t deadlin
 			continue;
 		if (weir__soft_next_timeout(&ring->soft) < until_ns)
 			until_ns = weir__soft_next_timeout(&ring->soft);
+		if (until_ns != WEIR_NEVER &&
+		    weir__sim_fault(sim, ring->host, WEIR_SIM_CLOCK, "timer-late"))
+			until_ns += weir__sim_delay(sim, ring->host, "timer-late-by", TIMER_NS_MAX);
 		ring->waiter = sim->current;
 		weir__sim_sleep(sim, until_ns);
 		ring->waiter = NULL;
