@@ -305,7 +305,8 @@ static int check_kernel(void)
 		return usage_error("tour", "--kernel takes uring, poll or auto");
 	if (r < 0) {
 		fprintf(stderr,
-			"weir tour: this host cannot run it: io_uring: %s; remedy: %s, or --kernel poll\n",
+			"weir tour: this host cannot run it: io_uring: %s; remedy: %s, or "
+			"--kernel poll\n",
 			info.reason, info.remedy);
 		return EXIT_HOST;
 	}

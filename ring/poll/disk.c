@@ -7,12 +7,14 @@
  * file goes to a thread at once. Streams are read and written here and now, or when epoll says so.
  */
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 static inline void *at(uint64_t addr)
 {
@@ -227,14 +229,33 @@ int weir__poll_splice(struct weir_poll_req *p)
 
 /* --- a thread does it --- */
 
+/* What is opened for a slot is a descriptor here all the same: no child inherits it. */
+static int slot_flags(const struct io_uring_sqe *sqe)
+{
+	return sqe->file_index ? O_CLOEXEC : 0;
+}
+
+static long open_below(const struct io_uring_sqe *sqe)
+{
+	struct open_how how;
+
+	if (sqe->len != sizeof(how)) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(&how, at(sqe->off), sizeof(how));
+	how.flags |= (unsigned)slot_flags(sqe);
+	return syscall(__NR_openat2, sqe->fd, at(sqe->addr), &how, sizeof(how));
+}
+
 static long names(const struct io_uring_sqe *sqe)
 {
 	switch (sqe->opcode) {
 	case IORING_OP_OPENAT:
-		return openat(sqe->fd, at(sqe->addr), (int)sqe->open_flags, (mode_t)sqe->len);
+		return openat(sqe->fd, at(sqe->addr), (int)sqe->open_flags | slot_flags(sqe),
+			      (mode_t)sqe->len);
 	case IORING_OP_OPENAT2:
-		return syscall(__NR_openat2, sqe->fd, at(sqe->addr), at(sqe->off),
-			       (size_t)sqe->len);
+		return open_below(sqe);
 	case IORING_OP_STATX:
 		return statx(sqe->fd, at(sqe->addr), (int)sqe->statx_flags, sqe->len,
 			     at(sqe->off));

@@ -5,7 +5,7 @@
  */
 #include <sys/socket.h>
 
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 static int issue_shutdown(struct weir_poll_req *p)
 {

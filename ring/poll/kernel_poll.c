@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 /*
  * What one enter may post besides the results of what it submits, as the kernel bounds it (20 items
@@ -209,7 +209,8 @@ static int64_t deadline(struct weir_poll_ring *ring, unsigned flags, const void 
 		return WEIR_NEVER;
 	ts = (const void *)(uintptr_t)events->ts;
 	ns = ts->tv_sec * WEIR_S + ts->tv_nsec;
-	return flags & IORING_ENTER_ABS_TIMER ? ns : ns + soft_ops.now(&ring->soft, CLOCK_MONOTONIC);
+	return flags & IORING_ENTER_ABS_TIMER ? ns
+					      : ns + soft_ops.now(&ring->soft, CLOCK_MONOTONIC);
 }
 
 static int wait_for(struct weir_poll_ring *ring, unsigned wait, int64_t until_ns)

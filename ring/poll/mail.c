@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 /* --- delivering --- */
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 #define SHOTS_MAX 32		/* results of one multishot before others have their turn */
 
@@ -282,8 +282,9 @@ static int accept_one(struct weir_poll_req *p)
 {
 	struct weir_poll_file *file = weir__poll_file(p);
 	const struct io_uring_sqe *sqe = &p->req.sqe;
+	int flags = (int)sqe->accept_flags | (sqe->file_index ? SOCK_CLOEXEC : 0);
 	int fd = accept4(file->fd, (struct sockaddr *)(uintptr_t)sqe->addr,
-			 (socklen_t *)(uintptr_t)sqe->addr2, (int)sqe->accept_flags);
+			 (socklen_t *)(uintptr_t)sqe->addr2, flags);
 
 	if (fd < 0)
 		return -errno;
@@ -335,17 +336,22 @@ int weir__poll_connect(struct weir_poll_req *p)
 int weir__poll_socket(struct weir_poll_req *p)
 {
 	const struct io_uring_sqe *sqe = &p->req.sqe;
-	int fd = socket(sqe->fd, (int)sqe->off, (int)sqe->len);
+	int type = (int)sqe->off | (sqe->file_index ? SOCK_CLOEXEC : 0);
+	int fd = socket(sqe->fd, type, (int)sqe->len);
 
 	return fd < 0 ? -errno : place(p, fd, WEIR_POLL_UNKNOWN);
 }
 
 /* --- readiness itself --- */
 
+/* Those that poll(2) and epoll have in common. */
+#define EVENTS 0x3fffu
+
 int weir__poll_poll(struct weir_poll_req *p)
 {
 	const struct io_uring_sqe *sqe = &p->req.sqe;
-	struct pollfd pollfd = { .fd = weir__poll_file(p)->fd, .events = (short)sqe->poll32_events };
+	struct pollfd pollfd = { .fd = weir__poll_file(p)->fd,
+				 .events = (short)sqe->poll32_events };
 
 	if (sqe->len & ~IORING_POLL_ADD_MULTI)
 		return -EINVAL;
@@ -356,5 +362,5 @@ int weir__poll_poll(struct weir_poll_req *p)
 	if (pollfd.revents && (!(sqe->len & IORING_POLL_ADD_MULTI) ||
 			       !weir__soft_more(&p->req, pollfd.revents, 0)))
 		return pollfd.revents;
-	return weir__poll_arm(p, sqe->poll32_events & 0x3fff);
+	return weir__poll_arm(p, sqe->poll32_events & EVENTS);
 }

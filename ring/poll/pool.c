@@ -7,7 +7,7 @@
  * that has begun ends by itself. Where no thread can be started the worker does the job: it waits,
  * but the result is the same.
  */
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 #include <sched.h>
 #include <unistd.h>

@@ -7,7 +7,7 @@
  * is spent on arming. That is safe because an operation waits only after it was tried and
  * refused: whatever changes afterwards is an edge, and epoll_ctl looks once more itself.
  */
-#include "ring/poll/poll.h"
+#include "ring/poll/parts.h"
 
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -201,7 +201,8 @@ static int wait_events(struct weir_poll_ring *ring, int64_t ns)
 	struct timespec ts = { .tv_sec = ns / WEIR_S, .tv_nsec = ns % WEIR_S };
 
 	if (ns <= 0)
-		return weir__poll_result(epoll_wait(ring->epoll, ring->events, WEIR_POLL_EVENTS, 0));
+		return weir__poll_result(
+			epoll_wait(ring->epoll, ring->events, WEIR_POLL_EVENTS, 0));
 	if (!ring->no_pwait2) {
 		long r = syscall(__NR_epoll_pwait2, ring->epoll, ring->events, WEIR_POLL_EVENTS,
 				 &ts, NULL, 0);
@@ -246,7 +247,7 @@ int weir__poll_look(struct weir_poll_ring *ring, int64_t until_ns)
 	for (int i = 0; i < count; i++) {
 		struct weir_poll_file *file = ring->events[i].data.ptr;
 
-		if (weir_likely(file && file->refs))	/* NULL: the eventfd, which is all it says */
+		if (weir_likely(file && file->refs))	/* NULL: the eventfd */
 			mark(file, ring->events[i].events);
 	}
 	if (weir_unlikely(!weir__list_is_empty(&ring->retries)) &&

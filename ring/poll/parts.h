@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poll.h - the parts of the poll kernel: the soft ring's operations carried out by system calls
+ * parts.h - the parts of the poll kernel: the soft ring's operations carried out by system calls
  * that do not wait, with epoll to say when to try again and a few threads for what
  * can only wait.
  *
@@ -11,8 +11,8 @@
  * A ring belongs to its worker. Other threads reach it through its mail only: ring messages, and
  * what the pool's threads have finished.
  */
-#ifndef WEIR_RING_POLL_POLL_H
-#define WEIR_RING_POLL_POLL_H
+#ifndef WEIR_RING_POLL_PARTS_H
+#define WEIR_RING_POLL_PARTS_H
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -25,9 +25,9 @@
 
 enum weir_poll_kind {
 	WEIR_POLL_UNKNOWN,
-	WEIR_POLL_DISK,		/* a regular file, a directory, a block device: may wait for a disk */
-	WEIR_POLL_STREAM,	/* pipe, eventfd, terminal, stream socket */
-	WEIR_POLL_PACKETS,	/* a socket where a short receive does not mean that it is empty */
+	WEIR_POLL_DISK,	   /* a regular file, a directory, a block device: may wait for a disk */
+	WEIR_POLL_STREAM,  /* pipe, eventfd, terminal, stream socket */
+	WEIR_POLL_PACKETS, /* a socket where a short receive does not mean that it is empty */
 };
 
 /*
