@@ -19,7 +19,7 @@
 
 static struct {
 	struct weir_opts opts;
-	unsigned senders, messages;
+	unsigned senders, messages, kinds;
 	uint64_t sent[CORES_MAX][CORES_MAX], received[CORES_MAX][CORES_MAX];
 	uint64_t posted, ran;		/* all kinds */
 	unsigned cores_done;
@@ -168,7 +168,7 @@ static int send_some(void *arg)
 	(void)arg;
 	for (unsigned i = 0; !r && i < count; i++) {
 		unsigned to = weir_sim_choose("mesh-to", weir_core_count());
-		unsigned kind = weir_sim_choose("mesh-kind", 6);
+		unsigned kind = weir_sim_choose("mesh-kind", world.kinds);
 
 		if (kind == 1)
 			r = call_one(to);
@@ -176,7 +176,7 @@ static int send_some(void *arg)
 			r = ask_favour(to);
 		else
 			r = send_note(to);
-		if (!r && scenario_once_in("mesh-rests", 8))
+		if (!r && scenario_once_in("mesh-rests", 64))
 			r = scenario_pause("mesh-rest", 100);
 	}
 	return r;
@@ -228,7 +228,9 @@ static int build(struct weir_sim *sim, void *arg)
 	cores.cores = scenario_draw("mesh-cores", 2, CORES_MAX);
 	world.opts = scenario_opts(cores.cores);
 	world.senders = scenario_draw("mesh-senders", 1, SENDERS_MAX);
-	world.messages = scenario_draw("mesh-messages", 1, 200);
+	world.messages = scenario_draw("mesh-messages", 1, 300);
+	/* Only posts fill lanes: the others wait for an answer before the next. */
+	world.kinds = scenario_draw("mesh-kinds", 1, 6);
 	if (!weir_sim_host(sim, "cores", &cores, cores_main, NULL) ||
 	    !weir_sim_workload(sim, "judge", &reliable, wait_end, NULL))
 		return -ENOMEM;
