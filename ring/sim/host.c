@@ -404,11 +404,12 @@ static void die(struct weir_sim_host *host, bool power)
 	}
 	host->dies = 0;
 	weir__sim_trace(host->sim, host, power ? "power cut" : "killed", host->life, 0);
+	/* First: what is closed now says nothing to its peers. */
+	if (power)
+		weir__sim_nic_power_cut(host);
 	weir__sim_host_bury(host, true);
-	if (!power)
-		return;
-	weir__sim_nic_power_cut(host);
-	weir__sim_disk_power_cut(host);
+	if (power)
+		weir__sim_disk_power_cut(host);
 }
 
 void weir__sim_host_reap(struct weir_sim_host *host)

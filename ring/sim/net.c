@@ -91,6 +91,7 @@ int weir__sim_nic_create(struct weir_sim_host *host)
 		weir__list_init(&nic->ports[1][i]);
 	}
 	weir__list_init(&nic->sockets);
+	weir__list_init(&nic->names);
 	nic->next_port = FIRST_PORT;
 	host->nic = nic;
 	return 0;
@@ -258,7 +259,7 @@ void weir_sim_partition(struct weir_sim_host *a, struct weir_sim_host *b, bool c
 	const struct weir_sim_link set = { .latency_ns = -1, .is_cut = cut };
 
 	set_links(weir__sim, a, b, &set);
-	weir__sim_trace(weir__sim, a, "net-partition", b ? b->index : -1, cut);
+	weir__sim_trace(weir__sim, a, "net-partition", b ? (int64_t)b->index : -1, cut);
 }
 
 void weir_sim_link(struct weir_sim_host *a, struct weir_sim_host *b, int64_t latency_ns,

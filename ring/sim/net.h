@@ -11,7 +11,7 @@
  *	net_dgram.c	datagrams, UDP and AF_UNIX
  *	net_unix.c	names of AF_UNIX
  *	net_recv.c, net_send.c, net_issue.c	what a ring asks of a socket
- *	net_calls.c	the seam's calls
+ *	net_opts.c, net_calls.c	the seam's calls
  *
  * A stream is two tubes. A tube holds what one end wrote and the other has not read:
  *
@@ -91,6 +91,13 @@ struct weir_sim_place {
 	uint16_t port;
 };
 
+static inline bool weir__sim_place_equal(const struct weir_sim_place *a,
+					 const struct weir_sim_place *b)
+{
+	return a->kind == b->kind && a->host == b->host && a->is_v6 == b->is_v6 &&
+	       a->port == b->port;
+}
+
 /* What sock says, for a socket of family on host. 0, -EINVAL, -EAFNOSUPPORT. */
 int weir__sim_place_parse(const struct weir_sim_host *host, int family,
 			  const struct sockaddr *sock, socklen_t size,
@@ -142,6 +149,7 @@ struct weir_sim_net {
 struct weir_sim_nic {
 	struct weir_node ports[2][WEIR_SIM_PORT_BUCKETS];	/* streams, datagrams */
 	struct weir_node sockets;	/* all of the host */
+	struct weir_node names;		/* AF_UNIX: those that have one */
 	uint16_t next_port;		/* that port 0 tries */
 	unsigned off_life;		/* the process that had the power cut */
 	bool is_off;
@@ -156,6 +164,7 @@ int64_t weir__sim_net_latency(struct weir_sim_host *from, struct weir_sim_host *
 /* --- streams --- */
 
 #define WEIR_SIM_SEGMENTS 8
+#define WEIR_SIM_BUFFER (128 << 10)	/* what a socket receives before it is read */
 
 enum weir_sim_segment_end { SEGMENT_OPEN, SEGMENT_FIN, SEGMENT_RST };
 
@@ -182,13 +191,15 @@ struct weir_sim_tube {
 	uint8_t side;			/* the writer's */
 	bool fin;			/* nothing more is written */
 	bool fin_sent, fin_arrived;
+	bool ended;			/* nothing more will be sent, RST was */
+	bool severed;			/* the reader was told a FIN that nobody sent */
 };
 
 enum weir_sim_hand {
 	HAND_NONE,	/* established, or AF_UNIX */
 	HAND_SYN,	/* SYN is on its way */
 	HAND_RETRY,	/* it was lost */
-	HAND_REFUSED,	/* RST is on its way back */
+	HAND_REFUSED,	/* the answer is no, and on its way */
 	HAND_SYNACK,	/* SYN ACK is on its way back */
 	HAND_ACK,	/* the client is connected, ACK is on its way */
 	HAND_DEFER,	/* the listener wants data first */
@@ -207,6 +218,7 @@ struct weir_sim_stream {
 	struct weir_sim_socket *listener;	/* where room is kept for it */
 	uint8_t phase;
 	uint8_t tries;
+	int refusal;			/* what HAND_REFUSED means to the client */
 	bool is_local;			/* AF_UNIX: no packets */
 	bool is_silent;			/* the fault HALF_OPEN */
 	bool over[2];			/* this side knows nothing of it any more */
@@ -237,6 +249,8 @@ ssize_t weir__sim_stream_recv(struct weir_sim_socket *sock, struct weir_sim_span
 ssize_t weir__sim_stream_send(struct weir_sim_socket *sock, struct weir_sim_span *span);
 /* Nothing more will be written. */
 void weir__sim_stream_finish(struct weir_sim_socket *sock);
+/* What may be written now. */
+size_t weir__sim_stream_room(const struct weir_sim_socket *sock);
 size_t weir__sim_stream_unread(const struct weir_sim_socket *sock);
 
 /* net_hand.c: SYN. 0 or -EADDRNOTAVAIL ...; connected or failed later. */
@@ -254,9 +268,8 @@ struct weir_sim_dgram {
 	struct weir_sim_net *net;
 	struct weir_sim_host *from, *to;
 	struct weir_sim_place source, target;
-	uint64_t sender;		/* its number */
 	struct weir_node flight;	/* in net->dgrams */
-	char path[sizeof(struct sockaddr_un)];	/* AF_UNIX: the sender's name */
+	struct sockaddr_un path;	/* AF_UNIX: the sender's name */
 	socklen_t path_size;
 	size_t size;
 	char data[];
@@ -275,7 +288,7 @@ enum weir_sim_socket_state {
 struct weir_sim_socket {
 	struct weir_sim_file file;	/* first */
 	struct weir_node nic_node;
-	struct weir_node port_node;	/* in nic->ports when bound */
+	struct weir_node port_node;	/* in nic->ports, or nic->names, when bound */
 	struct weir_sim_socket *spare;
 	int family, type;
 	uint8_t state;
@@ -290,9 +303,9 @@ struct weir_sim_socket {
 	/* Listening. */
 	struct weir_node backlog;	/* of sockets that nobody has accepted */
 	unsigned backlog_count, backlog_kept, backlog_max;
-	struct weir_node backlog_node;
+	struct weir_node backlog_node;	/* in a backlog, or in pending */
 	struct weir_sim_socket *listener;
-	struct weir_node pending;	/* AF_UNIX: those who wait for room */
+	struct weir_node pending;	/* AF_UNIX: those who wait for room here */
 
 	/* A stream. */
 	struct weir_sim_stream *stream;
@@ -305,7 +318,8 @@ struct weir_sim_socket {
 	/* AF_UNIX. */
 	struct sockaddr_un name;
 	socklen_t name_size;		/* 0: it has none */
-	struct weir_sim_socket *peer;	/* of a connected datagram socket */
+	struct sockaddr_un peer_name;	/* of a connected datagram socket */
+	socklen_t peer_name_size;
 };
 
 extern const struct weir_sim_file_ops weir__sim_socket_ops;
@@ -344,6 +358,10 @@ int weir__sim_socket_connect(struct weir_sim_socket *sock, const struct sockaddr
 			     socklen_t size);
 int weir__sim_socket_shutdown(struct weir_sim_socket *sock, int how);
 
+/* As getpeername(2) of one that is connected. */
+void weir__sim_socket_peer(const struct weir_sim_socket *sock, struct sockaddr *addr,
+			   socklen_t *size);
+
 /* net_unix.c */
 int weir__sim_unix_bind(struct weir_sim_socket *sock, const struct sockaddr *addr, socklen_t size);
 int weir__sim_unix_connect(struct weir_sim_socket *sock, const struct sockaddr *addr,
@@ -351,8 +369,6 @@ int weir__sim_unix_connect(struct weir_sim_socket *sock, const struct sockaddr *
 /* Who has that name on host. 0, -ECONNREFUSED, -ENOENT, -EINVAL, -EPROTOTYPE. */
 int weir__sim_unix_find(struct weir_sim_socket *sock, const struct sockaddr *addr, socklen_t size,
 			struct weir_sim_socket **ret_found);
-void weir__sim_unix_format(const struct sockaddr_un *name, socklen_t name_size,
-			   struct sockaddr *ret_sock, socklen_t *size);
 /* listener has room again, or is gone. */
 void weir__sim_unix_wake_pending(struct weir_sim_socket *listener);
 
@@ -368,9 +384,15 @@ void weir__sim_dgram_drop_all(struct weir_sim_socket *sock);
 /* Those on their way, when the world ends. */
 void weir__sim_dgrams_destroy(struct weir_sim_net *net);
 
-/* net_accept.c, net_send.c, net_recv.c */
-int weir__sim_issue_accept(struct weir_sim_req *req);
-int weir__sim_issue_send(struct weir_sim_req *req);
-int weir__sim_issue_recv(struct weir_sim_req *req);
+/* net_recv.c, net_send.c, net_issue.c: operations */
+int weir__sim_issue_recv(struct weir_sim_socket *sock, struct weir_sim_req *req);
+int weir__sim_issue_send(struct weir_sim_socket *sock, struct weir_sim_req *req);
+int weir__sim_socket_issue(struct weir_sim_socket *sock, struct weir_sim_req *req);
+
+/* net_opts.c: as setsockopt(2) and getsockopt(2). */
+int weir__sim_socket_set(struct weir_sim_socket *sock, int level, int name, const void *value,
+			 socklen_t size);
+int weir__sim_socket_get(struct weir_sim_socket *sock, int level, int name, void *value,
+			 socklen_t *size);
 
 #endif

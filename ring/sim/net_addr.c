@@ -270,7 +270,7 @@ static unsigned fit(const struct weir_sim_socket *sock, const struct weir_sim_pl
 		fits += 2;
 	}
 	if (sock->type != SOCK_STREAM && sock->state == SOCKET_CONNECTED) {
-		if (memcmp(&sock->remote, peer, sizeof(*peer)) != 0)
+		if (!weir__sim_place_equal(&sock->remote, peer))
 			return 0;
 		fits += 4;
 	}
