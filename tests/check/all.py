@@ -7,10 +7,12 @@ as one. Each check of the tree counts as one.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,16 @@ CONFIGS = {
     "asan": ("gcc", ["-Db_sanitize=address,undefined", *SANITIZED], 4),
     "tsan": ("gcc", ["-Db_sanitize=thread", *SANITIZED], 8),
 }
+# The plain build's tests where io_uring is not what serves: asked for, by a seccomp filter that
+# denies its system calls, and by the sysctl, which holds for the whole machine meanwhile.
+KERNELS = {
+    "poll": "poll",
+    "denied": "auto",
+    "sysctl": "auto",
+}
+NO_KERNEL = ["core", "sim"]     # suites to which it makes no difference
+SYSCTL = "/proc/sys/kernel/io_uring_disabled"
+CONFIGS.update({name: CONFIGS["plain"] for name in KERNELS})
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:abort_on_error=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
@@ -60,11 +72,13 @@ def environment(name):
     suppressions = os.path.join(HERE, "tsan.supp")
     if os.path.exists(suppressions):
         options["TSAN_OPTIONS"] += ":suppressions=" + suppressions
+    if name in KERNELS:
+        options["WEIR_KERNEL"] = KERNELS[name]
     return dict(os.environ, WEIR_TEST_CONFIG=name, CC=CONFIGS[name][0], **options)
 
 
 def directory(name):
-    return os.path.join(BUILDS, name)
+    return os.path.join(BUILDS, "plain" if name in KERNELS else name)
 
 
 def is_current(build):
@@ -105,6 +119,8 @@ def wrapper(name):
 
     ThreadSanitizer's fixed memory map does not fit every address randomisation.
     """
+    if name == "denied":
+        return [sys.executable, os.path.join(HERE, "deny_uring.py")]
     if name != "tsan":
         return []
     with tempfile.TemporaryDirectory() as work:
@@ -154,6 +170,39 @@ def count_test(name, test):
     return count
 
 
+@contextlib.contextmanager
+def uring_disabled():
+    """Nobody on this machine makes a ring meanwhile."""
+    def end(*_):
+        sys.exit(1)     # not without putting it back
+
+    with open(SYSCTL, encoding="ascii") as f:
+        was = f.read()
+    handler = signal.signal(signal.SIGTERM, end)
+    try:
+        with open(SYSCTL, "w", encoding="ascii") as f:
+            f.write("2")
+        yield
+    finally:
+        with open(SYSCTL, "w", encoding="ascii") as f:
+            f.write(was)
+        signal.signal(signal.SIGTERM, handler)
+
+
+def run_sysctl():
+    why = None
+    if os.environ.get("WEIR_TEST_SYSCTL") != "1":
+        why = "WEIR_TEST_SYSCTL=1 allows it: it refuses io_uring to the whole machine meanwhile"
+    elif not os.access(SYSCTL, os.W_OK):
+        why = "kernel.io_uring_disabled cannot be set here"
+    if not why:
+        with uring_disabled():
+            return run_config("sysctl")
+    count = Count()
+    count.skips.append(f"sysctl: {why}")
+    return count
+
+
 def run_config(name):
     count = Count()
     before = wrapper(name)
@@ -170,6 +219,8 @@ def run_config(name):
                str(CONFIGS[name][2])]
     if before:
         command += ["--wrapper", " ".join(before)]
+    for suite in NO_KERNEL if name in KERNELS else []:
+        command += ["--no-suite", suite]
     done = subprocess.run(command, env=environment(name), text=True, errors="replace",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if not os.path.exists(log):
@@ -212,6 +263,8 @@ def run_checks():
 def arguments():
     names = [*CONFIGS, "checks"]
     about = "plain: gcc, as released; clang: with contract checks; asan, tsan: sanitizers; " \
+            "poll: plain on the poll kernel; denied: plain where seccomp denies io_uring; " \
+            "sysctl: plain where kernel.io_uring_disabled is 2; " \
             "checks: headers, layers, style, exported symbols, installation"
     parser = argparse.ArgumentParser(prog="tools/test", epilog=about)
     parser.add_argument("--quick", action="store_true", help="the plain build's tests only")
@@ -229,7 +282,8 @@ def main():
     for name in arguments():
         begin = time.monotonic()
         say(f"{name}: ...")
-        count = run_checks() if name == "checks" else run_config(name)
+        other = {"checks": run_checks, "sysctl": run_sysctl}
+        count = other[name]() if name in other else run_config(name)
         say(f"{name}: {count} ({time.monotonic() - begin:.0f} s)")
         total.add(count)
     for reason in total.skips:
