@@ -20,6 +20,7 @@ static const struct {
 	{ "coro", micro_coro },
 	{ "future", micro_future },
 	{ "mesh", micro_mesh },
+	{ "seam", micro_seam },
 	{ "sim", micro_sim },
 	{ "timer", micro_timer },
 };

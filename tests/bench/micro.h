@@ -22,6 +22,7 @@ static inline double micro_now_ns(void)
 int micro_coro(micro_report_fn report);
 int micro_future(micro_report_fn report);
 int micro_mesh(micro_report_fn report);
+int micro_seam(micro_report_fn report);
 int micro_sim(micro_report_fn report);
 int micro_timer(micro_report_fn report);	/* and histograms */
 
