@@ -43,12 +43,14 @@ static int uring_setup(struct weir_kernel *kernel, unsigned entries, struct io_u
 	return io_uring_queue_init_params(entries, uring, params);
 }
 
-static int uring_enter(struct weir_kernel *kernel, struct io_uring *uring, unsigned submit,
-		       unsigned wait, unsigned flags, const void *arg, size_t size)
+WEIR__JUMP_RETURN static int uring_enter(struct weir_kernel *kernel, struct io_uring *uring,
+					 unsigned submit, unsigned wait, unsigned flags,
+					 const void *arg, size_t size)
 {
+	const long args[6] = { uring->enter_ring_fd, submit, wait, flags, (long)arg, (long)size };
+
 	(void)kernel;
-	return result(syscall(__NR_io_uring_enter, uring->enter_ring_fd, submit, wait, flags, arg,
-			      size));
+	return (int)weir__syscall(__NR_io_uring_enter, args);
 }
 
 static int uring_register(struct weir_kernel *kernel, struct io_uring *uring, unsigned opcode,
