@@ -2,6 +2,7 @@
 /*
  * scenarios.c - the scenarios that ship with weir, as `weir sim --list` shows them.
  */
+#include "ring/sim/raw.h"
 #include "tools/sim/scenario.h"
 
 const struct weir_sim_scenario *const weir_scenarios[] = {
@@ -14,5 +15,6 @@ const struct weir_sim_scenario *const weir_scenarios[] = {
 	&scenario_emfile,
 	&scenario_mesh,
 	&scenario_drain,
+	&weir__sim_raw,
 	NULL,
 };
