@@ -29,14 +29,14 @@ static int issue_connect(struct weir_sim_socket *sock, struct weir_sim_req *req)
 	const struct io_uring_sqe *sqe = &req->soft.sqe;
 	int r;
 
-	/* done: the handshake is this request's. */
-	if (!req->soft.done) {
+	/* polled: the handshake is this request's, and has begun. */
+	if (!req->soft.polled) {
 		r = weir__sim_socket_connect(sock, pointer(sqe->addr), (socklen_t)sqe->addr2);
 		if (r == -EAGAIN)
 			return weir__sim_wait(req, POLLOUT);
 		if (r != -EINPROGRESS)
 			return r;
-		req->soft.done = 1;
+		req->soft.polled = true;
 	}
 	if (sock->state == SOCKET_CONNECTING)
 		return weir__sim_wait(req, POLLOUT);
