@@ -9,6 +9,9 @@
 
 #define GRACE_NS (100 * WEIR_S)
 
+/* TCP itself gives a connect up after two minutes. */
+#define CONNECT_NS (5 * WEIR_S)
+
 /* --- drawing --- */
 
 uint32_t scenario_draw(const char *site, uint32_t low, uint32_t high)
@@ -165,7 +168,7 @@ int scenario_connect(const char *address, const struct weir_conn_opts *opts,
 	int r;
 
 	do {
-		int64_t own_ns = weir_coro_set_deadline(until_ns);
+		int64_t own_ns = weir_coro_set_deadline(weir_in(CONNECT_NS));
 
 		r = weir_connect(address, opts, ret_conn);
 		weir_coro_set_deadline(own_ns);
