@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bound.c - the registry of listening sockets, one for the process, under a mutex.
+ * bound.c - the registry of listening sockets, one for the process (its kernel keeps it), under
+ * a mutex.
  *
  * Cores of one runtime that ask for the same address for the same service share an entry; the
  * first to ask binds and so decides what port 0 becomes. A core that asks for an entry a second
@@ -17,10 +18,9 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/queue.h"
 
 struct weir_bound {
-	struct weir_node node;
+	struct weir_bound *next;	/* of the kernel's */
 	struct weir_kernel *kernel;
 	const void *runtime;
 	const void *tag;
@@ -33,7 +33,6 @@ struct weir_bound {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct weir_node entries = { &entries, &entries };
 
 static bool is_unix(const struct weir_addr *addr)
 {
@@ -173,17 +172,15 @@ static int read_name(struct weir_kernel *kernel, int fd, struct weir_addr *ret_a
 
 static struct weir_bound *find(const struct weir_bound_ask *ask, bool shared)
 {
-	for (struct weir_node *node = entries.next; node != &entries; node = node->next) {
-		struct weir_bound *bound = weir_container_of(node, struct weir_bound, node);
+	struct weir_bound *bound = ask->kernel->bound;
 
+	for (; bound; bound = bound->next)
 		if (bound->runtime == ask->runtime && bound->tag == ask->tag &&
-		    bound->kernel == ask->kernel && bound->shared == shared &&
-		    bound->asked.size == ask->addr->size &&
+		    bound->shared == shared && bound->asked.size == ask->addr->size &&
 		    !memcmp(&bound->asked.sock, &ask->addr->sock, ask->addr->size) &&
 		    !has_core(bound, ask->core))
-			return bound;
-	}
-	return NULL;
+			break;
+	return bound;
 }
 
 static int join(struct weir_bound *bound, const struct weir_bound_ask *ask)
@@ -195,6 +192,26 @@ static int join(struct weir_bound *bound, const struct weir_bound_ask *ask)
 	bound->cores[ask->core / 64] |= UINT64_C(1) << (ask->core % 64);
 	bound->refs++;
 	return fd;
+}
+
+/* Last: cores that ask several times find them in the same order. */
+static void remember(struct weir_bound *bound)
+{
+	struct weir_bound **at = &bound->kernel->bound;
+
+	while (*at)
+		at = &(*at)->next;
+	bound->next = NULL;
+	*at = bound;
+}
+
+static void forget(struct weir_bound *bound)
+{
+	struct weir_bound **at = &bound->kernel->bound;
+
+	while (*at != bound)
+		at = &(*at)->next;
+	*at = bound->next;
 }
 
 static int create(const struct weir_bound_ask *ask, bool shared, struct weir_bound **ret_bound)
@@ -220,7 +237,7 @@ static int create(const struct weir_bound_ask *ask, bool shared, struct weir_bou
 	bound->fd = shared ? fd : -1;
 	bound->refs = 1;
 	bound->cores[ask->core / 64] = UINT64_C(1) << (ask->core % 64);
-	weir__list_push(&entries, &bound->node);
+	remember(bound);
 	*ret_bound = bound;
 	return fd;
 }
@@ -252,7 +269,7 @@ void weir__bound_put(struct weir_bound *bound, unsigned core, int fd)
 	bound->cores[core / 64] &= ~(UINT64_C(1) << (core % 64));
 	last = !--bound->refs;
 	if (last) {
-		weir__node_remove(&bound->node);
+		forget(bound);
 		/* Before the close: as long as we listen nobody else takes the path. */
 		if (path_of(&bound->asked))
 			kernel->ops->unlink(kernel, path_of(&bound->asked));

@@ -24,6 +24,7 @@
 #include "core/weir_core.h"
 
 struct weir_kernel;
+struct weir_bound;
 
 struct weir_kernel_ops {
 	const char *name;
@@ -91,6 +92,8 @@ struct weir_kernel_ops {
 
 struct weir_kernel {
 	const struct weir_kernel_ops *ops;
+	/* net/bound.c's: what the process listens on. A simulated process has a kernel of its own. */
+	struct weir_bound *bound;
 };
 
 /* The Linux kernel. One per process, stateless. */

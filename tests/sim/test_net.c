@@ -16,7 +16,6 @@
 
 #include <cmocka.h>
 
-#include "core/wait.h"
 #include "core/worker.h"
 #include "net/weir_conn.h"
 #include "net/weir_listener.h"
