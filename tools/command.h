@@ -23,6 +23,7 @@ int doctor_main(int argc, char **argv);
 int echo_main(int argc, char **argv);
 int hello_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
+int sim_main(int argc, char **argv);
 int tour_main(int argc, char **argv);
 
 /* One line on stderr, "weir NAME: ...", and EXIT_USAGE. */

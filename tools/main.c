@@ -7,6 +7,7 @@
  *	serve.c hello.c echo.c		the servers
  *	tour.c		the guided tour: a server, its load, and what they measured
  *	doctor.c	what this host offers
+ *	sim.c sim/	services in a simulated world
  */
 #include "tools/command.h"
 
@@ -22,6 +23,7 @@ static const struct command commands[] = {
 	{ "serve", "serve a directory over HTTP", serve_main },
 	{ "hello", "answer every GET with a fixed text over HTTP", hello_main },
 	{ "echo", "send back whatever arrives over TCP or a Unix socket", echo_main },
+	{ "sim", "run services in a simulated world under seeds and faults", sim_main },
 	{ "doctor", "what this host offers, and the remedy for what it refuses", doctor_main },
 };
 

@@ -17,3 +17,17 @@ __attribute__((weak)) struct weir_sim_file *weir__sim_disk_lookup(struct weir_si
 {
 	return NULL;
 }
+__attribute__((weak)) int weir_sim_put_dir(struct weir_sim_host *host, const char *path)
+{
+	return 0;
+}
+__attribute__((weak)) int weir_sim_put_file(struct weir_sim_host *host, const char *path,
+					    const void *data, size_t size)
+{
+	return 0;
+}
+__attribute__((weak)) int64_t weir_sim_get_file(struct weir_sim_host *host, const char *path,
+						void *data, size_t size, bool durable)
+{
+	return -ENOENT;
+}

@@ -307,7 +307,7 @@ static void tell(uint64_t seed, const struct result *result)
 	else if (result->stopped)
 		printf("seed %" PRIu64 ": stopped at choice %" PRIu64
 		       ", %.6f s, trace hash %016" PRIx64 "\n",
-		       seed, result->verdict.choice, (double)result->verdict.at_ns / 1e9,
+		       seed, campaign.cli->opts.stop_at, (double)result->verdict.at_ns / 1e9,
 		       result->hash);
 	else
 		printf("seed %" PRIu64 ": ok, trace hash %016" PRIx64 "\n", seed, result->hash);

@@ -175,6 +175,25 @@ static int parse_bounded(const struct weir_sim_cli *cli, const char *option, con
 	return wrong(cli, "--%s %s: a number from 1 to %" PRIu64, option, text, max);
 }
 
+/* Only that it reads as choices: what each names is known when the world is there. */
+static int check_choices(const struct weir_sim_cli *cli, const char *text)
+{
+	const char *word = text;
+
+	while (*(word += strspn(word, " ,\n"))) {
+		int size = (int)strcspn(word, " ,\n"), read = 0;
+
+		sscanf(word, "%*39[^@ ]@%*7[-0-9]#%*[0-9]=%*[1-9]%n%*[0-9]%n", &read, &read);
+		if (read != size)
+			return wrong(cli,
+				     "--choices: '%.*s' is no choice: site@host#nth=value, "
+				     "value not 0, with blanks between",
+				     size, word);
+		word += size;
+	}
+	return 0;
+}
+
 /* --- options --- */
 
 enum option_code {
@@ -310,7 +329,7 @@ static int parse_option(struct weir_sim_cli *cli, int code, const char *text)
 		return 0;
 	case OPT_CHOICES:
 		cli->opts.choices = text;
-		return 0;
+		return check_choices(cli, text);
 	case OPT_TWICE:
 		cli->twice = true;
 		return 0;
