@@ -181,6 +181,15 @@ static void lose(struct weir_sim_tube *tube)
 	weir__sim_event_arm(tube->stream->net->sim, &tube->retry, now_ns + tube->backoff_ns);
 }
 
+/* What is sent to one who knows nothing of the connection is sent again, and answered by RST. */
+static void learn_later(struct weir_sim_tube *tube)
+{
+	tube->severed = true;
+	if (!tube->retry.place)
+		weir__sim_event_arm(tube->stream->net->sim, &tube->retry,
+				    now_of(tube->stream) + RETRY_NS);
+}
+
 /* --- faults --- */
 
 static void reset_fault(struct weir_sim_tube *tube)
@@ -195,6 +204,7 @@ static void reset_fault(struct weir_sim_tube *tube)
 		break;
 	case 1:
 		weir__sim_stream_reset(stream, tube->side);
+		learn_later(tube);
 		break;
 	default:
 		/* FIN in the middle: the sender learns by RST when it goes on. */
@@ -225,15 +235,15 @@ static bool strikes(struct weir_sim_tube *tube)
 	struct weir_sim *sim = from->sim;
 
 	if (weir_likely(!(sim->armed & (WEIR_SIM_RESET | WEIR_SIM_HALF_OPEN | WEIR_SIM_WINDOW))) ||
-	    from == to || to->opts.reliable)
+	    from == to)
 		return false;
-	if (weir__sim_fault(sim, from, WEIR_SIM_RESET, "reset")) {
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_RESET, "reset")) {
 		reset_fault(tube);
 		return true;
 	}
-	if (weir__sim_fault(sim, from, WEIR_SIM_HALF_OPEN, "half-open"))
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_HALF_OPEN, "half-open"))
 		tube->stream->is_silent = true;
-	if (weir__sim_fault(sim, from, WEIR_SIM_WINDOW, "window"))
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_WINDOW, "window"))
 		window_fault(tube);
 	return false;
 }
@@ -269,7 +279,7 @@ static void emit(struct weir_sim_tube *tube)
 
 	if (tube->ended) {
 		if (tube->severed)
-			weir__sim_stream_reset(stream, !tube->side);
+			learn_later(tube);
 		return;
 	}
 	if (upto > tube->written)
@@ -329,6 +339,14 @@ static void retry(struct weir_sim_event *event)
 	bool answers = !weir__sim_stream_is_cut(stream, !tube->side);
 	int64_t now_ns = now_of(stream);
 
+	if (tube->severed) {
+		if (answers && !weir__sim_stream_is_cut(stream, tube->side))
+			rst_comes(stream, tube->side);
+		else
+			learn_later(tube);
+		weir__sim_stream_settle(stream);
+		return;
+	}
 	if (now_ns - tube->lost_ns >= patience_of(tube)) {
 		give_up(tube);
 		weir__sim_stream_settle(stream);
@@ -500,6 +518,12 @@ void weir__sim_stream_finish(struct weir_sim_socket *sock)
 	weir__sim_tube_push(tube);
 }
 
+/* Whether the writer of tube is gone and his last word was lost. */
+static bool is_dead(const struct weir_sim_tube *tube)
+{
+	return tube->ended && !tube->severed && !tube->fin_arrived && !tube->count;
+}
+
 void weir__sim_stream_heal(struct weir_sim_stream *stream)
 {
 	struct weir_sim *sim = stream->net->sim;
@@ -509,6 +533,10 @@ void weir__sim_stream_heal(struct weir_sim_stream *stream)
 		weir__sim_stream_reset(stream, 0);
 		weir__sim_stream_reset(stream, 1);
 	}
+	/* What a keep-alive would find out in two hours. */
+	for (unsigned i = 0; i < 2; i++)
+		if (is_dead(&stream->way[i]))
+			rst_comes(stream, !i);
 	if (stream->phase == HAND_RETRY && stream->hand.at_ns > sim->now_ns + WEIR_S)
 		weir__sim_event_arm(sim, &stream->hand, sim->now_ns + WEIR_S);
 	for (unsigned i = 0; i < 2; i++) {
