@@ -79,11 +79,6 @@ int64_t scenario_patience(void)
 	return weir_in((bad_ns > 0 ? bad_ns : 0) + GRACE_NS);
 }
 
-bool scenario_may_hang(void)
-{
-	return weir_sim_armed(weir_sim_world()) & WEIR_SIM_HALF_OPEN;
-}
-
 /* --- bytes --- */
 
 /* Byte number at of stream: eight at a time from one mixing. */

@@ -56,12 +56,9 @@ int scenario_wait_healed(void);
 
 /*
  * A deadline by which everything has moved: the faults are over and what they held up has gone
- * on. Only a peer that is gone without a word is waited for longer than that.
+ * on; whoever is not answered by then never will be.
  */
 int64_t scenario_patience(void);
-
-/* Whether a call may have waited until scenario_patience() and no bug is to blame. */
-bool scenario_may_hang(void);
 
 /* --- bytes: each stream has its own, that can be told apart at each place --- */
 
