@@ -378,6 +378,16 @@ static int shrink_first(void)
 				&campaign.verdict);
 }
 
+/* What a run that died had not yet written is written here. */
+static bool end_trace(const struct weir_sim_cli *cli)
+{
+	int r = cli->sink ? weir__sim_sink_end(cli->sink) : 0;
+
+	if (r)
+		fprintf(stderr, "%s: the trace is not whole: %s\n", cli->name, strerror(-r));
+	return !r;
+}
+
 int weir__sim_campaign(const struct weir_sim_cli *cli)
 {
 	unsigned missing = 0;
@@ -405,5 +415,5 @@ int weir__sim_campaign(const struct weir_sim_cli *cli)
 	if (cli->coverage)
 		missing = print_coverage(&campaign.total);
 	fflush(stdout);
-	return campaign.total.failed || missing;
+	return !end_trace(cli) || campaign.total.failed || missing;
 }
