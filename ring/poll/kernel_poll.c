@@ -232,7 +232,7 @@ static int wait_for(struct weir_poll_ring *ring, unsigned wait, int64_t until_ns
 			return r;
 		if (until_ns != WEIR_NEVER && !soft->work_count &&
 		    soft_ops.now(soft, CLOCK_MONOTONIC) >= until_ns)
-			return -ETIME;
+			return weir__soft_cq_ready(soft) ? 0 : -ETIME;
 	}
 }
 
@@ -251,7 +251,7 @@ static int poll_enter(struct weir_kernel *kernel, struct io_uring *uring, unsign
 		return -EINVAL;
 	taken = weir__soft_submit(soft, submit);
 	if (submit && !taken)
-		return -EAGAIN;
+		return weir__soft_sq_is_empty(soft) ? 0 : -EAGAIN;
 	if (!(flags & IORING_ENTER_GETEVENTS) || taken < submit)
 		return (int)taken;
 	weir__soft_flush(soft);

@@ -321,7 +321,7 @@ static int get_events(struct weir_sim_ring *ring, unsigned wait, int64_t deadlin
 		if (!wait || weir__soft_cq_ready(&ring->soft) >= wait || is_spurious(ring))
 			break;
 		if (sim->now_ns >= deadline_ns) {
-			r = -ETIME;
+			r = weir__soft_cq_ready(&ring->soft) ? 0 : -ETIME;
 			break;
 		}
 		if (ring->soft.work_count)
@@ -361,7 +361,7 @@ static int enter(struct weir_kernel *kernel, struct io_uring *uring, unsigned co
 	if (taken < asked) {	/* a short submit does not wait, as in io_uring/io_uring.c */
 		if (flags & IORING_ENTER_GETEVENTS)
 			pass_time(ring);
-		return taken ? (int)taken : -EAGAIN;
+		return taken || weir__soft_sq_is_empty(&ring->soft) ? (int)taken : -EAGAIN;
 	}
 	if (flags & IORING_ENTER_GETEVENTS)
 		r = get_events(ring, wait, deadline_ns);

@@ -180,6 +180,9 @@ int weir__soft_cancel(struct weir_soft_req *target)
 
 	if (target->state == WEIR_SOFT_CHAINED || target->state == WEIR_SOFT_NOTIFYING)
 		return -ENOENT;
+	/* As the kernel, which finds a request by its poll until its end is posted. */
+	if (target->cancelled && target->state == WEIR_SOFT_ARMED)
+		return 0;
 	if (target->cancelled || target->finished)
 		return -EALREADY;
 	if (target->state == WEIR_SOFT_ARMED)

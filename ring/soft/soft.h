@@ -184,6 +184,11 @@ static inline unsigned weir__soft_cq_ready(const struct weir_soft *soft)
 	return soft->cq_tail - io_uring_smp_load_acquire(&soft->cq_head);
 }
 
+static inline bool weir__soft_sq_is_empty(const struct weir_soft *soft)
+{
+	return soft->sq_head == io_uring_smp_load_acquire(&soft->sq_tail);
+}
+
 /* As io_uring_register(2), but for the ring's own descriptor. */
 int weir__soft_register(struct weir_soft *soft, unsigned opcode, const void *arg, unsigned count);
 

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_conformance.c - every case on one arm.
+ *
+ *	test_conformance ARM			all cases, as tests
+ *	test_conformance ARM PART [ROUNDS]	what cases with PART in their names see, round by
+ *round
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/conformance/arm.h"
+
+static const struct cf_arm *arm;
+
+static void run_case(void **state)
+{
+	const struct cf_case *test = *state;
+	char why[8192];
+
+	switch (cf_judge(arm, test, arm->rounds, why, sizeof(why))) {
+	case CF_GREEN:
+		return;
+	case CF_SKIPPED:
+		print_message("%s\n", why);
+		skip();
+		return;
+	case CF_RED:
+		fail_msg("%s", why);
+	}
+}
+
+static int run_all(void)
+{
+	struct CMUnitTest *tests;
+	unsigned count = 0;
+	int failed;
+
+	while (cf_case(count))
+		count++;
+	tests = calloc(count, sizeof(*tests));
+	if (!tests)
+		return 1;
+	for (unsigned i = 0; i < count; i++) {
+		tests[i].name = cf_case(i)->name;
+		tests[i].test_func = run_case;
+		tests[i].initial_state = (void *)(uintptr_t)cf_case(i);
+	}
+	failed = _cmocka_run_group_tests(arm->name, tests, count, NULL, NULL);
+	free(tests);
+	return failed ? 1 : 0;
+}
+
+static int show(const char *part, unsigned rounds)
+{
+	static struct cf_result result;
+	const struct cf_case *test;
+
+	for (unsigned i = 0; (test = cf_case(i)); i++) {
+		if (!strstr(test->name, part))
+			continue;
+		printf("%s\n", test->name);
+		for (unsigned round = 0; round < rounds; round++) {
+			arm->run(test, round, &result);
+			printf("  %u: %s%s%s\n", round, result.text,
+			       result.skipped ? " skipped: " : "",
+			       result.skipped ? result.skipped : "");
+		}
+	}
+	return 0;
+}
+
+/* Whether this host lets anybody have a ring. */
+static bool has_uring(void)
+{
+	struct weir_kernel *kernel = weir__kernel_uring();
+	struct io_uring_params params = { 0 };
+	struct io_uring uring;
+	int r = kernel->ops->ring_setup(kernel, 4, &uring, &params);
+
+	if (r >= 0)
+		kernel->ops->ring_teardown(kernel, &uring);
+	else
+		fprintf(stderr, "io_uring is refused: %s\n", cf_res(r));
+	return r >= 0;
+}
+
+int main(int argc, char **argv)
+{
+	arm = argc > 1 ? cf_arm(argv[1]) : NULL;
+	if (!arm) {
+		fprintf(stderr, "usage: test_conformance uring|poll|sim [PART [ROUNDS]]\n");
+		return 64;
+	}
+	if (arm == &cf_arm_uring && !has_uring())
+		return 77;
+	if (argc > 2)
+		return show(argv[2], argc > 3 ? (unsigned)atoi(argv[3]) : arm->rounds);
+	return run_all();
+}
