@@ -3,7 +3,8 @@
  * net.c - the links between hosts, and each host's interface to them.
  *
  * Each ordered pair of hosts has a link of its own, so a partition may be one-way. A fault of
- * a link is drawn at most once in DRAW_NS of its life, however many packets pass.
+ * a link is drawn at most once in DRAW_NS of its life, however many packets pass. Faults of the
+ * network are the world's, not a host's: they strike reliable hosts too.
  */
 #include "ring/sim/net.h"
 
@@ -182,10 +183,10 @@ static void draw(struct weir_sim_link *link, struct weir_sim_host *from, struct 
 {
 	struct weir_sim *sim = from->sim;
 
-	if (link->drawn_ns > sim->now_ns || to->opts.reliable)
+	if (link->drawn_ns > sim->now_ns)
 		return;
 	link->drawn_ns = sim->now_ns + DRAW_NS;
-	if (weir__sim_fault(sim, from, WEIR_SIM_PARTITION, "cut"))
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_PARTITION, "cut"))
 		strike(from, to);
 }
 
@@ -205,7 +206,7 @@ int64_t weir__sim_net_latency(struct weir_sim_host *from, struct weir_sim_host *
 		draw(link, from, to);
 	if (link->clog_until_ns > sim->now_ns)
 		ns += link->clog_until_ns - sim->now_ns;
-	if (weir__sim_fault(sim, from, WEIR_SIM_LATENCY, "slow"))
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_LATENCY, "slow"))
 		ns += weir__sim_delay(sim, from, "slow-by", SLOW_NS_MAX);
 	return ns;
 }

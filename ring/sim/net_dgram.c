@@ -120,8 +120,7 @@ static bool strike(struct weir_sim_dgram *dgram, int64_t *ret_more_ns)
 	struct weir_sim *sim = from->sim;
 
 	*ret_more_ns = 0;
-	if (from == dgram->to || dgram->to->opts.reliable ||
-	    !weir__sim_fault(sim, from, WEIR_SIM_DATAGRAM, "datagram"))
+	if (from == dgram->to || !weir__sim_fault(sim, NULL, WEIR_SIM_DATAGRAM, "datagram"))
 		return false;
 	switch (weir__sim_choose(sim, from, "datagram-how", 4)) {
 	case 0:

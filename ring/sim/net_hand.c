@@ -248,8 +248,8 @@ static int bind_for(struct weir_sim_socket *sock, const struct weir_sim_place *t
 
 static bool strikes(struct weir_sim_host *from, const struct weir_sim_host *to)
 {
-	return from != to && !to->opts.reliable &&
-	       weir__sim_fault(from->sim, from, WEIR_SIM_CONNECT, "connect-fails");
+	return from != to &&
+	       weir__sim_fault(from->sim, NULL, WEIR_SIM_CONNECT, "connect-fails");
 }
 
 static int start(struct weir_sim_stream *stream, bool has_route)
