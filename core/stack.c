@@ -18,6 +18,7 @@
 
 #include "core/alloc.h"
 #include "core/ensure.h"
+#include "core/world.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -89,8 +90,8 @@ static unsigned maps_used(void)
 /* Mappings that guards may take; an eighth is left to the rest of the process. */
 static unsigned maps_budget(void)
 {
-	unsigned max = maps_max_read();
-	unsigned kept = max / 8 + maps_used();
+	unsigned max = weir__world ? MAPS_MAX_DEFAULT : maps_max_read();
+	unsigned kept = max / 8 + (weir__world ? 0 : maps_used());
 
 	return max > kept ? max - kept : 0;
 }

@@ -243,7 +243,8 @@ def run_checks():
     built = build_config("plain")
     checks = [["layers.py", ROOT], ["style.py", ROOT], ["headers.py", ROOT],
               ["readme.py", ROOT],
-              ["exports.py", ROOT, plain], ["install.py", ROOT, plain], ["selftest.py"]]
+              ["exports.py", ROOT, plain], ["seam.py", ROOT, plain],
+              ["install.py", ROOT, plain], ["selftest.py"]]
     if os.path.exists(os.path.join(ROOT, "tests/bench/meson.build")):
         ok = built and run_quietly(["ninja", "-C", plain, "bench"], environment("plain"))
         count.passed, count.failed = int(ok), int(not ok)

@@ -16,6 +16,7 @@ import headers
 import install
 import layers
 import readme
+import seam
 import style
 
 HEAD = "/* SPDX-License-Identifier: MIT */\n/*\n * x - an example.\n */\n"
@@ -146,6 +147,34 @@ def check_exports():
                 yield f"exports: wants '{expected}', says: {said}"
 
 
+def check_seam():
+    """A clock, a random number, a system call or an instruction outside of the seam is found."""
+    clock = "#include <time.h>\nlong f(void) { return time(0); }\n"
+    for path, source, expected in (
+            ("core/a.c", "int f(void) { return 1; }\n", ""),
+            ("core/clock.c", clock + "long random(void);\nlong g(void) { return random(); }\n", ""),
+            ("core/a.c", clock, "core/a.c: calls time (clock)"),
+            ("net/a.c", "int rand(void);\nint f(void) { return rand(); }\n", "calls rand (chance)"),
+            ("ring/sim/a.c", clock, "ring/sim/a.c: calls time (clock)"),
+            ("futures/a.c", "int close(int);\nint f(void) { return close(3); }\n",
+             "calls close (system)"),
+            ("net/a.c", "int openat64(void);\nint f(void) { return openat64(); }\n",
+             "calls openat (system)"),
+            ("net/a.c", "long __read_chk(void);\nlong f(void) { return __read_chk(); }\n",
+             "calls read (system)"),
+            ("core/clock.c", clock, "core/clock.c does not need chance any more"),
+            *([("core/a.c", "long f(void) { return __builtin_ia32_rdtsc(); }\n", "calls rdtsc"),
+               ("core/a.c", 'void f(void) { __asm__ volatile("syscall"); }\n', "calls syscall")]
+              if os.uname().machine == "x86_64" else [])):
+        with tempfile.TemporaryDirectory() as root:
+            plant(root, {**GOOD, path: HEAD + source, "b/libweir.so.0.p/x": ""})
+            subprocess.run(["gcc", "-O1", "-c", os.path.join(root, path), "-o", os.path.join(
+                root, "b/libweir.so.0.p", path.replace("/", "_") + ".o")], check=True)
+            said = "\n".join(seam.check(root, os.path.join(root, "b")))
+            if expected not in said or (not expected and said):
+                yield f"seam: wants '{expected}', says: {said}"
+
+
 def check_install():
     """A weir.pc that names no header folder, or a library without its symbols, is found."""
     with tempfile.TemporaryDirectory() as root:
@@ -176,7 +205,7 @@ def check_counting():
 
 
 if __name__ == "__main__":
-    found = [*check_planted(), *check_exports(), *check_install(), *check_counting()]
+    found = [*check_planted(), *check_exports(), *check_seam(), *check_install(), *check_counting()]
     for complaint in found:
         print(complaint)
     sys.exit(1 if found else 0)
