@@ -132,6 +132,7 @@ struct weir_sim_link {
 	int64_t cut_until_ns;		/* by a fault */
 	int64_t clog_until_ns;
 	int64_t drawn_ns;		/* when a fault may begin next */
+	int64_t dgram_ns;		/* when the last datagram arrives */
 	bool is_cut;			/* by the scenario */
 };
 
@@ -191,7 +192,7 @@ struct weir_sim_tube {
 	uint8_t side;			/* the writer's */
 	bool fin;			/* nothing more is written */
 	bool fin_sent, fin_arrived;
-	bool ended;			/* nothing more will be sent, RST was */
+	bool ended;			/* no more bytes will be sent */
 	bool severed;			/* the reader was told a FIN that nobody sent */
 };
 

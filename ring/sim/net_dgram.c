@@ -95,12 +95,18 @@ static void arrive(struct weir_sim_event *event)
 static void launch(struct weir_sim_dgram *dgram, int64_t more_ns)
 {
 	struct weir_sim *sim = dgram->net->sim;
-	int64_t ns = weir__sim_net_latency(dgram->from, dgram->to) + more_ns;
+	struct weir_sim_link *link =
+		&dgram->net->links[dgram->from->index][dgram->to->index];
+	int64_t at_ns = sim->now_ns + weir__sim_net_latency(dgram->from, dgram->to);
 
+	/* In order, but for the fault. */
+	if (at_ns < link->dgram_ns)
+		at_ns = link->dgram_ns;
+	link->dgram_ns = at_ns;
 	dgram->arrive.run = arrive;
 	dgram->arrive.place = 0;
 	weir__list_push(&dgram->net->dgrams, &dgram->flight);
-	weir__sim_event_arm(sim, &dgram->arrive, sim->now_ns + ns);
+	weir__sim_event_arm(sim, &dgram->arrive, at_ns + more_ns);
 }
 
 static void launch_copy(const struct weir_sim_dgram *dgram)

@@ -159,8 +159,6 @@ void weir__sim_stream_reset(struct weir_sim_stream *stream, unsigned side)
 	struct weir_sim_tube *tube = &stream->way[side];
 	struct weir_sim_host *from = stream->host[side];
 
-	if (tube->ended)
-		return;
 	tube_stop(tube);
 	if (!weir__sim_stream_is_cut(stream, side))
 		add_segment(tube,
