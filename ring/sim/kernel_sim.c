@@ -145,6 +145,14 @@ static void run_by_itself(struct weir_sim_event *event)
 
 /* --- rings --- */
 
+static bool is_tiny(struct weir_sim_host *host, uint64_t one_class)
+{
+	if (!(host->sim->armed & one_class) || host->opts.reliable)
+		return false;
+	host->sim->report->hits[__builtin_ctzll(one_class)]++;
+	return true;
+}
+
 static int setup(struct weir_kernel *kernel, unsigned entries, struct io_uring *uring,
 		 struct io_uring_params *params)
 {
@@ -156,11 +164,9 @@ static int setup(struct weir_kernel *kernel, unsigned entries, struct io_uring *
 	if (!r) {
 		ring->soft.ops = &weir__sim_soft_ops;
 		ring->soft.profile = host->profile;
-		if ((host->sim->armed & WEIR_SIM_OVERFLOW) && params->cq_entries > TINY_CQ &&
-		    !host->opts.reliable)
+		if (is_tiny(host, WEIR_SIM_OVERFLOW) && params->cq_entries > TINY_CQ)
 			params->cq_entries = TINY_CQ;
-		if ((host->sim->armed & WEIR_SIM_SQ_FULL) && entries > TINY_SQ &&
-		    !host->opts.reliable)
+		if (is_tiny(host, WEIR_SIM_SQ_FULL) && entries > TINY_SQ)
 			entries = TINY_SQ;
 		host->sim->inside = true;
 		r = weir__soft_setup(&ring->soft, entries, uring, params);
@@ -210,6 +216,16 @@ static void teardown(struct weir_kernel *kernel, struct io_uring *uring)
 	weir__sim_fd_close(weir__sim_host_of(kernel), fd);
 }
 
+/* Direct descriptors that a registration asks for: RLIMIT_NOFILE bounds them (io_uring/rsrc.c). */
+static unsigned files_of(unsigned opcode, const void *arg, unsigned count)
+{
+	const struct io_uring_rsrc_register *reg = arg;
+
+	if (opcode == IORING_REGISTER_FILES2)
+		return reg->nr;
+	return opcode == IORING_REGISTER_FILES ? count : 0;
+}
+
 static int do_register(struct weir_kernel *kernel, struct io_uring *uring, unsigned opcode,
 		       const void *arg, unsigned count)
 {
@@ -217,6 +233,8 @@ static int do_register(struct weir_kernel *kernel, struct io_uring *uring, unsig
 	bool inside = host->sim->inside;
 	int r;
 
+	if (files_of(opcode, arg, count) > host->opts.fds_max)
+		return -EMFILE;
 	host->sim->inside = true;
 	r = weir__soft_register(&ring_of(uring)->soft, opcode, arg, count);
 	host->sim->inside = inside;

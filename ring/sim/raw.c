@@ -44,6 +44,7 @@ struct raw {
 	struct sockaddr_in peer;	/* a datagram socket of the other host */
 	struct op ops[OPS];
 	unsigned open;
+	uint64_t word;
 	bool is_done;
 };
 
@@ -412,6 +413,7 @@ static int raw_main(void *arg)
 		chain(raw);
 		if (weir_sim_choose("raw-cancel", 4) == 1)
 			cancel(raw, weir_sim_choose("raw-whom", OPS), 0);
+		raw->word += raw->kernel->ops->random(raw->kernel);
 		turn(raw, weir_sim_choose("raw-wait", 2), 1 + weir_sim_choose("raw-ns", 5000000));
 	}
 	if (!r)
