@@ -2,8 +2,7 @@
 /*
  * net.c - the links between hosts, and each host's interface to them.
  *
- * Each ordered pair of hosts has a link of its own, so a partition may be one-way. A fault of
- * a link is drawn at most once in DRAW_NS of its life, however many packets pass. Faults of the
+ * Each ordered pair of hosts has a link of its own, so a partition may be one-way. Faults of the
  * network are the world's, not a host's: they strike reliable hosts too.
  */
 #include "ring/sim/net.h"
@@ -15,7 +14,6 @@
 #define LATENCY_NS (50 * WEIR_US)
 #define JITTER_NS (8 * WEIR_US)
 #define SLOW_NS_MAX (500 * WEIR_MS)
-#define DRAW_NS (10 * WEIR_MS)
 #define CUT_NS_MAX (60 * WEIR_S)
 #define CLOG_NS_MAX (10 * WEIR_S)
 
@@ -179,17 +177,6 @@ static void strike(struct weir_sim_host *from, struct weir_sim_host *to)
 	}
 }
 
-static void draw(struct weir_sim_link *link, struct weir_sim_host *from, struct weir_sim_host *to)
-{
-	struct weir_sim *sim = from->sim;
-
-	if (link->drawn_ns > sim->now_ns)
-		return;
-	link->drawn_ns = sim->now_ns + DRAW_NS;
-	if (weir__sim_fault(sim, NULL, WEIR_SIM_PARTITION, "cut"))
-		strike(from, to);
-}
-
 int64_t weir__sim_net_latency(struct weir_sim_host *from, struct weir_sim_host *to)
 {
 	struct weir_sim_link *link = link_of(from, to);
@@ -202,8 +189,8 @@ int64_t weir__sim_net_latency(struct weir_sim_host *from, struct weir_sim_host *
 		ns += link->jitter_ns * weir__sim_choose(sim, from, "jitter", 16) / 15;
 	if (!(sim->armed & (WEIR_SIM_PARTITION | WEIR_SIM_LATENCY)) || sim->healed)
 		return ns;
-	if (sim->armed & WEIR_SIM_PARTITION)
-		draw(link, from, to);
+	if (weir__sim_fault(sim, NULL, WEIR_SIM_PARTITION, "cut"))
+		strike(from, to);
 	if (link->clog_until_ns > sim->now_ns)
 		ns += link->clog_until_ns - sim->now_ns;
 	if (weir__sim_fault(sim, NULL, WEIR_SIM_LATENCY, "slow"))

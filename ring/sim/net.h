@@ -131,7 +131,6 @@ struct weir_sim_link {
 	int64_t latency_ns, jitter_ns;
 	int64_t cut_until_ns;		/* by a fault */
 	int64_t clog_until_ns;
-	int64_t drawn_ns;		/* when a fault may begin next */
 	int64_t dgram_ns;		/* when the last datagram arrives */
 	bool is_cut;			/* by the scenario */
 };
