@@ -18,7 +18,6 @@
 	X(CANCEL_DROPPED)	/* a cancel that finds the queue full is forgotten */             \
 	X(CANCEL_HIDES)		/* what succeeded although cancelled is reported as cancelled */  \
 	X(NOTIF_IGNORED)	/* zero-copy memory is given back before its notification */      \
-	X(NOTIF_OF_ERROR)	/* F_MORE of a zero-copy send that failed is not looked at */     \
 	X(SHORT_SUBMIT)		/* what the kernel did not take is taken for submitted */         \
 	X(ENTER_EINTR)		/* an enter that was interrupted loses the queue */               \
 	X(WAKE_FAILED)		/* nobody looks whether a ring message arrived */                 \

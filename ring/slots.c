@@ -176,11 +176,14 @@ unsigned weir__slots_taken(const struct weir_ring *ring)
 
 /* --- waiting for a slot --- */
 
+/* Each once: who finds that the kernel takes nothing now stands in line again. */
 void weir__slots_feed(struct weir_ring *ring)
 {
+	unsigned left = ring->parked;
 	struct weir_node *node;
 
-	while (ring->taken[WEIR_TRANSIENT] + ring->promised < ring->limit[WEIR_TRANSIENT] &&
+	while (left-- &&
+	       ring->taken[WEIR_TRANSIENT] + ring->promised < ring->limit[WEIR_TRANSIENT] &&
 	       (node = weir__list_pop(&ring->waiters))) {
 		struct weir_slot_wait *wait = (struct weir_slot_wait *)(void *)node;
 
@@ -249,8 +252,7 @@ static void complete_slow(struct weir_ring *ring, struct weir_slot *slot, bool i
 		op->res_ = res;
 		op->flags_ = 0;
 		slot->pending &= (uint8_t)~PENDING_FINAL;
-		if ((flags & IORING_CQE_F_MORE) && !WEIR__PLANT(NOTIF_IGNORED) &&
-		    !(WEIR__PLANT(NOTIF_OF_ERROR) && res < 0))
+		if ((flags & IORING_CQE_F_MORE) && !WEIR__PLANT(NOTIF_IGNORED))
 			slot->pending |= PENDING_NOTIF;
 	} else if (flags & IORING_CQE_F_MORE) {
 		op->done_(op, res, flags);

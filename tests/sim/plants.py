@@ -24,7 +24,6 @@ PLANTS = {
     "CANCEL_DROPPED": "cancel",
     "CANCEL_HIDES": "cancel",
     "NOTIF_IGNORED": "echo-coroutine",
-    "NOTIF_OF_ERROR": "echo-coroutine",
     "SHORT_SUBMIT": "mesh",
     "ENTER_EINTR": "mesh",
     "WAKE_FAILED": "mesh",

@@ -17,14 +17,16 @@
 #include "tools/sim/scenario.h"
 
 #define PORT 7100
-#define VICTIMS_MAX 6
+#define VICTIMS_MAX 24
 #define BLOCK 6000
 #define BLOCKS 4
 #define SLACK_NS (100 * WEIR_S)
+#define TOGETHER_NS (200 * WEIR_MS)
 
 static struct {
 	struct weir_opts opts;
 	unsigned victims, attempts;
+	bool together;		/* all that is asked to end is so at the same times */
 	uint32_t streams;
 	bool done;
 } world;
@@ -435,6 +437,8 @@ static int one_attempt(struct victim *v)
 
 	v->cancelled = false;
 	v->limit_ns = WEIR_NEVER;
+	if (world.together)
+		after_ns = TOGETHER_NS - weir_now() % TOGETHER_NS;
 	if (by_time)
 		v->limit_ns = opts.deadline_ns = weir_in(after_ns);
 	r = weir_coro_spawn(&opts, attempt, v, &coro);
@@ -513,7 +517,8 @@ static int build(struct weir_sim *sim, void *arg)
 	memset(&world, 0, sizeof(world));
 	world.opts = scenario_opts(scenario_draw("cancel-cores", 1, 2));
 	world.victims = scenario_draw("cancel-victims", 1, VICTIMS_MAX);
-	world.attempts = scenario_draw("cancel-attempts-max", 1, 12);
+	world.attempts = scenario_draw("cancel-attempts-max", 1, 20);
+	world.together = weir_sim_choose("cancel-together", 2);
 	if (!weir_sim_host(sim, "subject", NULL, subject_main, NULL) ||
 	    !weir_sim_host(sim, "peer", &reliable, peer_main, NULL) ||
 	    !weir_sim_workload(sim, "judge", &reliable, wait_done, NULL))

@@ -197,6 +197,8 @@ static int operate(void *arg)
 
 static int build(struct weir_sim *sim, void *arg)
 {
+	/* With so few there are no direct descriptors: one that is forgotten is seen. */
+	struct weir_sim_host_opts few = { .fds_max = scenario_once_in("drain-few", 3) ? 15 : 0 };
 	struct weir_sim_host_opts one_core = { .cores = 1 };
 	struct weir_sim_host_opts reliable = { .cores = 1, .reliable = true };
 
@@ -212,7 +214,7 @@ static int build(struct weir_sim *sim, void *arg)
 	};
 	world.clients = scenario_draw("drain-clients", 1, CLIENTS_MAX);
 	world.drains = scenario_draw("drain-drains", 1, 3);
-	if (!weir_sim_host(sim, "server", NULL, server_main, NULL) ||
+	if (!weir_sim_host(sim, "server", &few, server_main, NULL) ||
 	    !weir_sim_workload(sim, "clients", &one_core, clients, NULL) ||
 	    !weir_sim_workload(sim, "operator", &reliable, operate, NULL))
 		return -ENOMEM;

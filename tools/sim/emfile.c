@@ -211,7 +211,9 @@ static int build(struct weir_sim *sim, void *arg)
 
 	(void)arg;
 	memset(&world, 0, sizeof(world));
-	few.fds_max = scenario_draw("emfile-fds", 12, 40);
+	/* Below 16 there are no direct descriptors either: each connection takes one of these. */
+	few.fds_max = weir_sim_choose("emfile-direct", 2) ? scenario_draw("emfile-fds", 16, 40) :
+							    15;
 	world.opts = scenario_opts(1);
 	world.serve.backlog = scenario_draw("emfile-backlog", 1, 64);
 	world.serve.conns_max = scenario_once_in("emfile-limited", 4) ? 5 : 0;
