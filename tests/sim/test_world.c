@@ -77,7 +77,7 @@ static void a_day_of_sleep_passes_at_once_and_both_hosts_see_it(void **state)
 
 static char order[65];
 
-static int64_t note(void *arg)
+static int note(void *arg)
 {
 	size_t used = strlen(order);
 
@@ -306,8 +306,9 @@ static void a_workload_that_does_not_end_in_time_is_named(void **state)
 static int spin(void *arg)
 {
 	(void)arg;
-	for (;;)
-		weir_sleep(1);
+	while (!weir_sleep(1))
+		;
+	return 0;
 }
 
 static int build_live_lock(struct weir_sim *sim, void *arg)
@@ -459,9 +460,7 @@ static void every_kernel_from_the_floor_on_runs_the_mesh(void **state)
 	}
 }
 
-/* --- marks --- */
-
-static void a_world_within_a_world_is_refused(void **state);
+/* --- one at a time --- */
 
 static int nested(struct weir_sim *sim, void *arg)
 {
