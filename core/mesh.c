@@ -371,8 +371,9 @@ unsigned weir__port_drain(struct weir_port *port)
 	unsigned count = 0;
 	unsigned i;
 
+	/* Whoever kicked has changed something before: it is seen from here on. */
 	if (weir_unlikely(load_relaxed(&berth->kicked)))
-		store_ordered(&berth->kicked, 0);
+		__atomic_exchange_n(&berth->kicked, 0, __ATOMIC_SEQ_CST);
 	for (i = 0; i < port->count; i++)
 		count += drain_lane(port, &port->ins[i]);
 	if (weir_unlikely(inbox && inbox != &inbox_closed))
