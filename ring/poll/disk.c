@@ -344,7 +344,7 @@ int weir__poll_carried_out(struct weir_poll_req *p)
 	unsigned opcode = p->req.sqe.opcode;
 	int res = (int)p->job_res;
 
-	p->job_state = WEIR_POLL_NO_JOB;
+	p->handed_over = false;
 	if ((opcode == IORING_OP_SPLICE || opcode == IORING_OP_TEE) && res == -EAGAIN)
 		res = wait_for_pipe(p);
 	if (p->other && res != WEIR_SOFT_LATER) {

@@ -36,7 +36,7 @@ static int op_cancel(struct weir_soft_req *req)
 {
 	struct weir_poll_req *p = weir__poll_req(req);
 
-	if (p->job_state != WEIR_POLL_NO_JOB && weir__poll_take_back(p) < 0)
+	if (p->handed_over && weir__poll_take_back(p) < 0)
 		return -EALREADY;
 	if (weir__node_is_linked(&p->wait))
 		weir__node_remove(&p->wait);

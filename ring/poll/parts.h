@@ -49,8 +49,6 @@ struct weir_poll_file {
 	bool nonblocking;		/* known to be */
 };
 
-enum weir_poll_job { WEIR_POLL_NO_JOB, WEIR_POLL_QUEUED, WEIR_POLL_RUNNING, WEIR_POLL_DONE };
-
 struct weir_poll_req {
 	struct weir_soft_req req;
 	struct weir_node wait;		/* on file->waiting or ring->retries when linked */
@@ -58,8 +56,9 @@ struct weir_poll_req {
 	bool was_blocking;		/* connect: its file is made blocking again */
 	struct weir_poll_file *other;	/* splice: where from */
 
+	bool handed_over;		/* to the pool */
+	bool begun;			/* by a thread; under the pool's lock */
 	struct weir_node job;		/* on pool->queue, then ring->done */
-	uint8_t job_state;		/* under the pool's lock */
 	int job_fd, job_other_fd;
 	int64_t job_res;
 };

@@ -28,7 +28,7 @@ static struct weir_poll_req *next_job(struct weir_poll_pool *pool)
 		return NULL;
 	pool->queued--;
 	p = weir_container_of(node, struct weir_poll_req, job);
-	p->job_state = WEIR_POLL_RUNNING;
+	p->begun = true;
 	return p;
 }
 
@@ -42,9 +42,6 @@ static void *thread_main(void *arg)
 	while ((p = next_job(pool))) {
 		pthread_mutex_unlock(&pool->lock);
 		p->job_res = weir__poll_carry_out(p);
-		pthread_mutex_lock(&pool->lock);
-		p->job_state = WEIR_POLL_DONE;
-		pthread_mutex_unlock(&pool->lock);
 		weir__poll_return(p);		/* p is the worker's from here on */
 		pthread_mutex_lock(&pool->lock);
 	}
@@ -88,7 +85,8 @@ int weir__poll_hand_over(struct weir_poll_req *p)
 		start_thread(pool);
 	queued = pool->count;
 	if (queued) {
-		p->job_state = WEIR_POLL_QUEUED;
+		p->handed_over = true;
+		p->begun = false;
 		weir__list_push(&pool->queue, &p->job);
 		pool->queued++;
 		pthread_cond_signal(&pool->work);
@@ -106,11 +104,11 @@ int weir__poll_take_back(struct weir_poll_req *p)
 	bool queued;
 
 	pthread_mutex_lock(&pool->lock);
-	queued = p->job_state == WEIR_POLL_QUEUED;
+	queued = !p->begun;
 	if (queued) {
 		weir__node_remove(&p->job);
 		pool->queued--;
-		p->job_state = WEIR_POLL_NO_JOB;
+		p->handed_over = false;
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return queued ? 0 : -EALREADY;
@@ -127,13 +125,11 @@ int weir__poll_pool_init(struct weir_poll_pool *pool)
 /* What is queued is left undone; what has begun is waited for. */
 void weir__poll_pool_fini(struct weir_poll_pool *pool)
 {
-	pthread_mutex_lock(&pool->lock);
-	while (!weir__list_is_empty(&pool->queue)) {
-		struct weir_poll_req *p = weir_container_of(weir__list_pop(&pool->queue),
-							    struct weir_poll_req, job);
+	struct weir_node *node;
 
-		p->job_state = WEIR_POLL_NO_JOB;
-	}
+	pthread_mutex_lock(&pool->lock);
+	while ((node = weir__list_pop(&pool->queue)))
+		weir_container_of(node, struct weir_poll_req, job)->handed_over = false;
 	pool->queued = 0;
 	pool->stopping = true;
 	pthread_cond_broadcast(&pool->work);
