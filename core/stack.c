@@ -204,7 +204,7 @@ void weir__stacks_fini(struct weir_stacks *stacks)
 {
 	drop_notes(stacks);
 	if (stacks->map) {
-		weir__notes_unpoison(stacks->map, stacks->map_size);
+		weir__notes_unpoison(stacks->stacks, stacks->carved * stacks->stride);
 		munmap(stacks->map, stacks->map_size);
 	}
 	atomic_fetch_sub(&maps_claimed, stacks->maps_claimed);
