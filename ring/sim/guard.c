@@ -66,10 +66,23 @@ struct call {
 
 /* What a library does to get memory, to raise a signal, and to end. */
 static const struct call allowed[] = {
-	CALL(brk),	    CALL(exit),	       CALL(exit_group),   CALL(futex),
-	CALL(getpid),	    CALL(gettid),      CALL(madvise),	   CALL(mprotect),
-	CALL(mremap),	    CALL(munmap),      CALL(rt_sigaction), CALL(rt_sigprocmask),
-	CALL(rt_sigreturn), CALL(sched_yield), CALL(sigaltstack),  CALL(tgkill),
+	CALL(brk),
+	CALL(exit),
+	CALL(exit_group),
+	CALL(futex),
+	CALL(getpid),
+	CALL(gettid),
+	CALL(madvise),
+	CALL(mincore),
+	CALL(mprotect),
+	CALL(mremap),
+	CALL(munmap),
+	CALL(rt_sigaction),
+	CALL(rt_sigprocmask),
+	CALL(rt_sigreturn),
+	CALL(sched_yield),
+	CALL(sigaltstack),
+	CALL(tgkill),
 };
 
 /* What is refused under a sanitizer; elsewhere, the names of what is likely. */
