@@ -79,6 +79,8 @@ static struct weir_conn_opts with_defaults(const struct weir_conn_opts *opts)
 		o.out_high = 256 << 10;
 	if (!o.out_low)
 		o.out_low = o.out_high / 4;
+	if (o.out_low > o.out_high)
+		o.out_low = o.out_high;
 	return o;
 }
 
@@ -252,6 +254,8 @@ int weir_conn_shutdown(struct weir_conn *conn)
 	io_uring_prep_shutdown(sqe, conn->fd, SHUT_WR);
 	sqe->flags |= conn->sqe_flags;
 	r = weir__op_end(&w, sqe, WEIR_NEVER);
+	if (weir_unlikely(r < 0 && w.ring->verdict == WEIR_CANCELLED))
+		conn->shutdown_sent = false;	/* it was taken back */
 	return r == -ENOTCONN ? -EPIPE : r;
 }
 

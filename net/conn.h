@@ -105,7 +105,7 @@ struct weir_conn {
 	size_t out_pending;		/* bytes queued and not yet taken */
 	uint64_t bytes_out;
 	struct weir_node writers;	/* coroutines that wait for the output to move */
-	struct weir_wait *unsent_wait;	/* one that must see the send in flight end */
+	struct unsent *unsent;		/* those who must see the send in flight end */
 	struct weir_slot_wait send_slot; /* in line for a slot while waits_slot */
 	int out_res;			/* 0, or why writing is over */
 	bool shutdown_sent, want_writable, waits_slot;

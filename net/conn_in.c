@@ -205,19 +205,25 @@ static void input_ended(struct weir_conn *conn, int res)
 	deliver(conn);
 }
 
+/* Whether a receive that gave res is the last: not taken back, and not for want of a buffer. */
+static bool is_end(int res)
+{
+	return res <= 0 && res != -ECANCELED && res != -EINTR && res != -EAGAIN && res != -ENOBUFS;
+}
+
 /* The multishot is over: what now? */
 static void settle(struct weir_conn *conn, int res)
 {
 	conn->in_state = IN_IDLE;
 	if (conn->closing) {
 		weir__conn_proceed_close(conn);
-	} else if (res == -ENOBUFS) {
-		if (!WEIR__PLANT(RECV_ENOBUFS))
-			starve(conn);
-	} else if (res == 0 || (res < 0 && res != -ECANCELED && res != -EINTR && res != -EAGAIN)) {
+	} else if (is_end(res)) {
 		input_ended(conn, res);
 	} else if (conn->eof_soon) {
 		input_ended(conn, conn->in_res);
+	} else if (res == -ENOBUFS) {
+		if (!WEIR__PLANT(RECV_ENOBUFS))
+			starve(conn);
 	} else if (!(WEIR__PLANT(RECV_ENDED) && res > 0)) {
 		weir__metric_add(&weir__self->metrics, WEIR__M_MULTISHOT_REARMED, 1);
 		weir__conn_arm(conn);

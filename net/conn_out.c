@@ -34,6 +34,12 @@ struct writer {
 	size_t level;		/* wakes at out_pending <= level */
 };
 
+/* A coroutine that must see the send in flight end: its memory is lent to it. */
+struct unsent {
+	struct weir_wait wait;
+	struct unsent *next;
+};
+
 static inline bool is_sending(const struct weir_conn *conn)
 {
 	return conn->send_op.slot_ != 0;
@@ -72,6 +78,16 @@ static void grown(struct weir_conn *conn, size_t size)
 }
 
 /* --- those who wait --- */
+
+static void wake_unsent(struct weir_conn *conn)
+{
+	struct unsent *unsent;
+
+	while ((unsent = conn->unsent)) {
+		conn->unsent = unsent->next;
+		weir__wait_wake(&unsent->wait, 0);
+	}
+}
 
 static void wake_writers(struct weir_conn *conn)
 {
@@ -133,7 +149,8 @@ static void drop_taken(struct weir_conn *conn, size_t size)
 {
 	conn->out_pending -= size;
 	conn->bytes_out += size;
-	while (size) {
+	/* A piece that comes back may have the connection closed, which drops the rest. */
+	while (size && conn->out_head) {
 		struct weir_piece *out = conn->out_head;
 		size_t left = out->size - out->sent;
 
@@ -196,6 +213,7 @@ static void retry_later(struct weir_conn *conn)
 static void start_send(struct weir_conn *conn)
 {
 	struct weir_ring *ring = conn->net->ring;
+	enum weir_purse purse = conn->send_purse;
 	struct weir_piece_msg *msg = NULL;
 	struct io_uring_sqe *sqe;
 
@@ -205,7 +223,11 @@ static void start_send(struct weir_conn *conn)
 	/* Without memory for a message the pieces leave one at a time: slower, but they leave. */
 	if (conn->out_head->next)
 		msg = weir__slab_get(&conn->net->msgs);
-	sqe = weir__op_sqe(ring, conn->send_purse);
+	sqe = weir__op_sqe(ring, purse);
+	if (weir_unlikely(!sqe && ring->redeeming)) {	/* what we stood in line for is ordinary */
+		purse = WEIR_TRANSIENT;
+		sqe = weir__op_sqe(ring, purse);
+	}
 	if (weir_unlikely(!sqe)) {
 		if (msg)
 			weir__slab_put(&conn->net->msgs, msg);
@@ -218,7 +240,7 @@ static void start_send(struct weir_conn *conn)
 		prep_one(conn, sqe);
 	conn->msg = msg;
 	sqe->flags |= conn->sqe_flags;
-	weir__op_go(ring, &conn->send_op, sqe, conn->send_purse);
+	weir__op_go(ring, &conn->send_op, sqe, purse);
 }
 
 static void flush(struct weir_conn *conn)
@@ -277,10 +299,8 @@ void weir__conn_send_done(struct weir_op *op, int res, uint32_t flags)
 		weir__conn_drop_output(conn);
 	else if (conn->out_pending)
 		weir_task_ready_last(&conn->flush_task);
-	if (weir_unlikely(conn->unsent_wait)) {
-		weir__wait_wake(conn->unsent_wait, 0);
-		conn->unsent_wait = NULL;
-	}
+	if (weir_unlikely(conn->unsent))
+		wake_unsent(conn);
 	if (!weir__list_is_empty(&conn->writers) || conn->want_writable)
 		wake_writers(conn);
 	if (weir_unlikely(conn->closing))
@@ -417,13 +437,13 @@ int weir_conn_write_ref(struct weir_conn *conn, const void *data, size_t size,
 /* Waits, whatever happens, until no send is in flight. */
 static void wait_unsent(struct weir_conn *conn)
 {
-	struct weir_wait wait;
+	struct unsent unsent = { .next = conn->unsent };
 
 	if (!is_sending(conn))
 		return;
-	weir__wait_init(&wait);
-	conn->unsent_wait = &wait;
-	weir__wait_park(&wait, "write", NULL, WEIR_NEVER);
+	weir__wait_init(&unsent.wait);
+	conn->unsent = &unsent;
+	weir__wait_park(&unsent.wait, "write", NULL, WEIR_NEVER);
 }
 
 /* Lends the caller's memory and waits until all of it was taken. */

@@ -40,7 +40,8 @@ struct weir_conn_opts {
 	unsigned bufs_max; /* receive buffers held unread before the receive is disarmed; default 16
 			    */
 	size_t out_high;	/* bytes of output above which writers wait; default 256 KiB */
-	size_t out_low;		/* below which they go on; default a quarter of out_high */
+	size_t out_low;		/* below which they go on; default a quarter of out_high, at most
+				 * out_high */
 	int64_t idle_ns; /* nothing read and nothing written for so long ends the connection with
 			  * -ETIMEDOUT; default: never */
 	size_t zc_min;	 /* sends of at least so many bytes are zero-copy; default: never (see

@@ -24,91 +24,10 @@
 #include "net/conn.h"
 #include "net/weir_listener.h"
 #include "ring/weir_run.h"
+#include "tests/support/conn_scene.h"
 #include "tests/support/ring_fixture.h"
-#include "tests/support/script_kernel.h"
 
 /* --- a connection whose completions are written by hand --- */
-
-#define FD 5
-
-struct scene {
-	struct script *s;
-	struct weir_net *net;
-	struct weir_conn *conn;
-	bool gone;
-	unsigned released;
-};
-
-static void mark_gone(void *user)
-{
-	((struct scene *)user)->gone = true;
-}
-
-static void mark_released(void *arg)
-{
-	((struct scene *)arg)->released++;
-}
-
-static void open_scene(struct scene *scene, const struct weir_conn_opts *opts)
-{
-	*scene = (struct scene){ .s = script_start(16, 8, 8) };
-	assert_int_equal(weir__net_self(&scene->net), 0);
-	assert_int_equal(weir__conn_create(scene->net, FD, false, opts, &scene->conn), 0);
-	weir_conn_set_user(scene->conn, scene);
-	weir_conn_set_gone(scene->conn, mark_gone);
-	script_turn(scene->s);
-}
-
-/* How many SQEs of opcode were taken, and the last of them. */
-static unsigned taken(const struct script *s, unsigned opcode, unsigned *ret_last)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < s->taken_count; i++) {
-		if (s->taken[i].opcode != opcode)
-			continue;
-		count++;
-		if (ret_last)
-			*ret_last = i;
-	}
-	return count;
-}
-
-/* Answers the last SQE of opcode, and lets a turn pass. */
-static void answer(struct script *s, unsigned opcode, int res, uint32_t flags)
-{
-	unsigned last = 0;
-
-	assert_true(taken(s, opcode, &last) > 0);
-	script_answer(s, last, res, flags);
-	script_turn(s);
-}
-
-static uint32_t in_buffer(unsigned id)
-{
-	return IORING_CQE_F_BUFFER | id << IORING_CQE_BUFFER_SHIFT;
-}
-
-/* Ends what is open: every op gives what a cancelled one gives. */
-static void close_scene(struct scene *scene)
-{
-	struct script *s = scene->s;
-
-	if (scene->conn) {
-		weir_conn_abort(scene->conn);
-		script_turn(s);
-		if (taken(s, IORING_OP_ASYNC_CANCEL, NULL)) {
-			answer(s, IORING_OP_RECV, -ECANCELED, 0);
-			answer(s, IORING_OP_ASYNC_CANCEL, 0, 0);
-		}
-		script_turn(s);
-		answer(s, IORING_OP_CLOSE, 0, 0);
-	}
-	assert_true(scene->gone);
-	assert_int_equal(s->ring->bufs.lent, 0);
-	assert_int_equal(s->ring->stale, 0);
-	script_stop(s);
-}
 
 /* io_uring_prep_recv_multishot(3): without F_MORE it has ended, and who does not look is deaf. */
 static void a_receive_that_ended_with_data_is_armed_again(void **state)
