@@ -34,10 +34,12 @@ static void wake(struct weir_poll_ring *ring)
 /* Of many that say the same, and that nobody has read, one is enough when all they do is wake. */
 static bool is_repeated(const struct weir_poll_ring *ring, const struct weir_poll_letter *letter)
 {
-	const struct weir_poll_letter *last = &ring->letters[ring->letter_count - 1];
+	const struct weir_poll_letter *last;
 
-	return ring->letter_count && !letter->user_data && !last->user_data &&
-	       letter->res == last->res && letter->cflags == last->cflags;
+	if (letter->user_data || !ring->letter_count)
+		return false;
+	last = &ring->letters[ring->letter_count - 1];
+	return !last->user_data && letter->res == last->res && letter->cflags == last->cflags;
 }
 
 int weir__poll_write(struct weir_poll_ring *ring, struct weir_poll_letter letter)
