@@ -76,6 +76,7 @@ void weir__sim_bytes_get(struct weir_sim_net *net, struct weir_sim_bytes *bytes,
 		struct weir_sim_chunk *chunk = bytes->head;
 		size_t part = in_head(bytes);
 
+		weir_assert(chunk);
 		if (part > size)
 			part = size;
 		if (span) {

@@ -438,18 +438,24 @@ static int unix_flow(void)
 	int fd = bare_socket(AF_UNIX, SOCK_STREAM);
 	int a = bare_socket(AF_UNIX, SOCK_STREAM);
 	uint64_t all;
-	size_t done = 0;
-	int conn;
+	size_t done, total;
+	int conn, n;
 
 	unix_bind(fd, "@flow");
 	listen_on(fd);
 	EQUAL(bare_wait(unix_connect(a, "@flow")).res, 0);
 	conn = bare_accept(fd);
+	n = bare_do(bare_send(a, sheet, sizeof(sheet), MSG_DONTWAIT)).res;
+	CHECK(n > 100000 && n < (int)sizeof(sheet));
+	total = (size_t)n + sizeof(sheet);
+	/* A byte of room is not worth waking for. */
+	EQUAL(bare_do(bare_recv(conn, sheet, 1, 0)).res, 1);
+	EQUAL(bare_poll(a, POLLOUT), BARE_NOTHING);
+	done = 1;
 	all = bare_go(bare_send(a, sheet, sizeof(sheet), MSG_WAITALL));
 	EQUAL(bare_wait_for(all, WEIR_S).res, BARE_NOTHING);
-	while (done < sizeof(sheet)) {
-		int n = bare_do(bare_recv(conn, sheet, 65536, 0)).res;
-
+	while (done < total) {
+		n = bare_do(bare_recv(conn, sheet, 65536, 0)).res;
 		CHECK(n > 0);
 		if (n <= 0)
 			return 0;
@@ -574,6 +580,152 @@ static void unanswered_data_times_out_and_the_other_end_never_knows(void **state
 	play(stays, gives_up);
 }
 
+static int hears(void)
+{
+	int fd = bare_listen(80);
+	int conn = bare_accept(fd);
+	char byte;
+
+	EQUAL(bare_do(bare_recv(conn, &byte, 1, 0)).res, 1);
+	/* It answers, in vain, and gives up as well. */
+	EQUAL(bare_do(bare_send(conn, &byte, 1, 0)).res, 1);
+	EQUAL(bare_do(bare_recv(conn, &byte, 1, 0)).res, -ETIMEDOUT);
+	return 0;
+}
+
+static int is_heard(void)
+{
+	int fd = bare_connected(SERVER, 80);
+	char byte;
+
+	weir_sim_partition(hosts[0], hosts[1], true);
+	EQUAL(bare_do(bare_send(fd, "x", 1, 0)).res, 1);
+	EQUAL(bare_do(bare_recv(fd, &byte, 1, 0)).res, -ETIMEDOUT);
+	EQUAL(bare_do(bare_send(fd, "x", 1, MSG_NOSIGNAL)).res, -EPIPE);
+	return 0;
+}
+
+static void data_that_arrives_without_an_answer_times_out_too(void **state)
+{
+	(void)state;
+	play(hears, is_heard);
+}
+
+static int waits_half_open(void)
+{
+	int fd = bare_listen(80);
+	int conn = bare_accept(fd);
+	char byte;
+
+	/* The faults are over after a minute; until then nobody says anything. */
+	EQUAL(bare_do(bare_recv(conn, &byte, 1, 0)).res, -ECONNRESET);
+	CHECK(now() >= 60 * WEIR_S);
+	return 0;
+}
+
+static int talks_half_open(void)
+{
+	int fd = bare_connected(SERVER, 80);
+	char byte;
+
+	EQUAL(bare_do(bare_send(fd, "x", 1, 0)).res, 1);
+	EQUAL(bare_do(bare_recv(fd, &byte, 1, 0)).res, -ECONNRESET);
+	CHECK(now() >= 60 * WEIR_S);
+	return 0;
+}
+
+static int build_half_open(struct weir_sim *sim, void *arg)
+{
+	weir_sim_rate(sim, WEIR_SIM_HALF_OPEN, 1000000);
+	return build(sim, arg);
+}
+
+static void half_open_connections_are_silent_until_the_faults_are_over(void **state)
+{
+	struct weir_sim_scenario scenario = {
+		.name = "half-open", .build = build_half_open, .faults_ns = 60 * WEIR_S
+	};
+
+	(void)state;
+	bodies[0] = waits_half_open;
+	bodies[1] = talks_half_open;
+	ended = 0;
+	if (weir_sim_run(&scenario, &(struct weir_sim_opts){ .faults_given = true }, &report))
+		print_error("%s: %s\n", report.failed, report.message);
+	assert_int_equal(report.result, 0);
+	assert_int_equal(ended, 2);
+}
+
+static int closes_on_the_way(void)
+{
+	int fd = bare_listen(80);
+	int conn = bare_accept(fd);
+
+	/* One has arrived, one is on its way. */
+	bare_sleep(120 * WEIR_MS);
+	bare_close(conn);
+	bare_sleep(WEIR_S);
+	return 0;
+}
+
+static int sends_on_the_way(void)
+{
+	int fd;
+	char byte;
+
+	weir_sim_link(hosts[1], hosts[0], 100 * WEIR_MS, 0);
+	fd = bare_connected(SERVER, 80);
+	EQUAL(bare_do(bare_send(fd, "abc", 3, 0)).res, 3);
+	bare_sleep(150 * WEIR_MS);
+	EQUAL(bare_do(bare_send(fd, "def", 3, 0)).res, 3);
+	EQUAL(bare_do(bare_recv(fd, &byte, 1, 0)).res, -ECONNRESET);
+	EQUAL(bare_do(bare_recv(fd, &byte, 1, 0)).res, 0);
+	return 0;
+}
+
+static void what_arrives_for_a_closed_socket_is_dropped(void **state)
+{
+	(void)state;
+	play(closes_on_the_way, sends_on_the_way);
+}
+
+static int accepts_the_dead(void)
+{
+	int fd = bare_listen(80);
+	char byte;
+
+	for (int i = 0; i < 20; i++) {
+		int conn = bare_accept(fd);
+
+		EQUAL(bare_do(bare_recv(conn, &byte, 1, 0)).res, -ECONNRESET);
+		bare_close(conn);
+	}
+	return 0;
+}
+
+static int connects_and_resets(void)
+{
+	struct linger zero = { .l_onoff = 1 };
+
+	bare_sleep(WEIR_MS);
+	for (int i = 0; i < 20; i++) {
+		int fd = bare_connected(SERVER, 80);
+
+		bare_kernel()->ops->setsockopt(bare_kernel(), fd, SOL_SOCKET, SO_LINGER, &zero,
+					       sizeof(zero));
+		bare_close(fd);
+	}
+	bare_sleep(WEIR_S);
+	return 0;
+}
+
+/* The reset leaves right behind the ACK, and must not overtake it. */
+static void a_connection_reset_at_once_is_accepted_and_reset(void **state)
+{
+	(void)state;
+	play(accepts_the_dead, connects_and_resets);
+}
+
 static int idle(void)
 {
 	bare_sleep(WEIR_S);
@@ -610,6 +762,7 @@ static int dies(void)
 
 	lives++;
 	conn = bare_accept(fd);
+	bare_accept(fd);
 	bare_do(bare_send(conn, "hello", 5, 0));
 	bare_sleep(3600 * WEIR_S);
 	return 0;
@@ -618,10 +771,12 @@ static int dies(void)
 static int watches_it_die(void)
 {
 	int fd = bare_connected(SERVER, 80);
-	uint64_t recv;
+	int idle_fd = bare_connected(SERVER, 80);
+	uint64_t recv, idle_recv;
 	char buf[8];
 
 	EQUAL(bare_do(bare_recv(fd, buf, 8, 0)).res, 5);
+	idle_recv = bare_go(bare_recv(idle_fd, buf, 8, 0));
 	recv = bare_go(bare_recv(fd, buf, 8, 0));
 	if (!by_power) {
 		weir_sim_kill(hosts[0]);
@@ -636,6 +791,7 @@ static int watches_it_die(void)
 	EQUAL(bare_wait_for(recv, 60 * WEIR_S).res, BARE_NOTHING);
 	weir_sim_restart(hosts[0], 0);
 	EQUAL(bare_wait_for(recv, 300 * WEIR_S).res, -ECONNRESET);
+	EQUAL(bare_wait_for(idle_recv, 300 * WEIR_S).res, BARE_NOTHING);
 	EQUAL(lives, 2);
 	weir_sim_kill(hosts[0]);
 	return 0;
@@ -675,6 +831,10 @@ int main(void)
 		cmocka_unit_test(unix_datagrams_arrive_in_order),
 		cmocka_unit_test(what_a_partition_holds_up_arrives_after_it),
 		cmocka_unit_test(unanswered_data_times_out_and_the_other_end_never_knows),
+		cmocka_unit_test(data_that_arrives_without_an_answer_times_out_too),
+		cmocka_unit_test(half_open_connections_are_silent_until_the_faults_are_over),
+		cmocka_unit_test(what_arrives_for_a_closed_socket_is_dropped),
+		cmocka_unit_test(a_connection_reset_at_once_is_accepted_and_reset),
 		cmocka_unit_test(a_link_is_as_slow_as_it_was_made),
 		cmocka_unit_test(a_process_that_is_killed_closes_its_connections),
 		cmocka_unit_test(a_machine_without_power_is_silent_and_knows_nothing_afterwards),
