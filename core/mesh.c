@@ -128,7 +128,8 @@ void weir__mesh_kick(struct weir_mesh *mesh, unsigned core, struct weir_driver *
 {
 	struct weir_berth *berth = &mesh->berths[core];
 
-	store_ordered(&berth->kicked, 1);
+	/* An exchange, as taking it is: what others changed before their kicks is passed on. */
+	__atomic_exchange_n(&berth->kicked, 1, __ATOMIC_SEQ_CST);
 	wake(berth, from);
 }
 
