@@ -85,6 +85,7 @@ struct weir_sim_job {
 	pid_t pid;    /* 0: none runs */
 	int alive_fd; /* hangs up when it has ended */
 	int64_t began_ns, ended_ns, kill_ns;
+	int64_t cpu_ns;		/* what it took */
 	bool asked; /* to say where it hangs */
 	bool late;
 	int status; /* as waitpid() says */

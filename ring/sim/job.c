@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,10 +177,18 @@ static void hurry(struct weir_sim_job *job, int64_t now_ns)
 	job->kill_ns = now_ns + ANSWER_NS;
 }
 
+static int64_t ns_of(struct timeval time)
+{
+	return time.tv_sec * WEIR_S + time.tv_usec * WEIR_US;
+}
+
 static void reap(struct weir_sim_job *job)
 {
-	while (waitpid(job->pid, &job->status, 0) < 0 && errno == EINTR)
+	struct rusage usage = { 0 };
+
+	while (wait4(job->pid, &job->status, 0, &usage) < 0 && errno == EINTR)
 		;
+	job->cpu_ns = ns_of(usage.ru_utime) + ns_of(usage.ru_stime);
 	close(job->alive_fd);
 	job->alive_fd = -1;
 	job->pid = 0;

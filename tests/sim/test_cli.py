@@ -103,7 +103,7 @@ def a_run_stops_at_its_choice():
 
 def the_summary_counts_what_was_seen():
     run = expect(Run("fine", "--seed", "1..40"), 0, "fine: 40 seeds, 0 failed")
-    assert re.search(r"^virtual : real time \d+ : 1; [\d.]+ M completions/s", run.out, re.M), run
+    assert re.search(r"^virtual time : CPU time \d+ : 1; [\d.]+ M completions/s", run.out, re.M), run
     assert re.search(r"^faults: .*short \d+", run.out, re.M), run
     assert "marks: 1 of 1 reached" in run.out, run
 
