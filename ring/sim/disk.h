@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * disk.h - the simulated disk: what programs see of files and directories (the page cache), and
+ * what a power cut leaves of it.
+ *
+ * Contents have two versions: `now`, and `safe`, which is durable. What was written since the last
+ * fsync is an entry of the file's log; fsync applies the log to `safe`, a power cut applies of each
+ * entry all, nothing, a part, or garbage. Names have one log for each directory, in order, of which
+ * a power cut loses the end.
+ */
+#ifndef WEIR_RING_SIM_DISK_H
+#define WEIR_RING_SIM_DISK_H
+
+#include "ring/sim/world.h"
+
+#define WEIR_SIM_PAGE 4096
+
+struct weir_sim_content {
+	char **pages;		/* NULL: a hole */
+	size_t pages_size;
+	uint64_t size;		/* of the file */
+};
+
+/* Something written and not synced: bytes, or a new size (data NULL). */
+struct weir_sim_change {
+	struct weir_link link;
+	uint64_t offset, size;
+	char *data;
+};
+
+struct weir_sim_inode;
+
+struct weir_sim_name {
+	char *name;
+	struct weir_sim_inode *inode;
+};
+
+struct weir_sim_names {
+	struct weir_sim_name *list;	/* in the order of their making */
+	unsigned count, size;
+};
+
+/* A name that was made (inode) or taken away (NULL), and is not synced. */
+struct weir_sim_rename {
+	struct weir_link link;
+	char *name;
+	struct weir_sim_inode *inode;
+};
+
+struct weir_sim_inode {
+	struct weir_sim_inode *next;	/* of the disk */
+	struct weir_sim_disk *disk;
+	uint64_t number;
+	unsigned mode;			/* S_IFREG ... and permissions */
+	unsigned links;
+	unsigned opens;
+	int64_t changed_ns;
+
+	struct weir_sim_content now, safe;	/* of a file */
+	struct weir_queue log;		/* of weir_sim_change */
+	bool sync_fails;		/* its next fsync has an error to report */
+
+	struct weir_sim_names names, safe_names;	/* of a directory */
+	struct weir_queue names_log;	/* of weir_sim_rename */
+	struct weir_sim_inode *parent;
+
+	char *target;			/* of a symbolic link */
+	struct weir_sim_file *socket;	/* of a socket node */
+};
+
+struct weir_sim_disk {
+	struct weir_sim_host *host;
+	struct weir_sim_inode *root;
+	struct weir_sim_inode *inodes;
+	uint64_t serial;
+	uint64_t used;			/* bytes in pages of `now` */
+	int broken;			/* what every write fails with until healed; 0 */
+	struct weir_sim_event swap;	/* somebody truncates this one */
+	struct weir_sim_inode *swapped;
+};
+
+struct weir_sim_open {
+	struct weir_sim_file file;
+	struct weir_sim_inode *inode;
+	int64_t position;
+};
+
+extern const struct weir_sim_file_ops weir__sim_disk_file_ops;
+
+static inline struct weir_sim_open *weir__sim_open_of(struct weir_sim_file *file)
+{
+	return weir_container_of(file, struct weir_sim_open, file);
+}
+
+/* disk.c: contents. Bytes, or -errno. */
+struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsigned mode);
+/* Its last name or descriptor may be gone. */
+void weir__sim_inode_settle(struct weir_sim_inode *inode);
+int64_t weir__sim_inode_read(const struct weir_sim_content *content, uint64_t offset,
+			     const struct iovec *iov, int count, size_t size);
+int64_t weir__sim_inode_write(struct weir_sim_inode *inode, uint64_t offset,
+			      const struct iovec *iov, int count, size_t size);
+int weir__sim_inode_resize(struct weir_sim_inode *inode, uint64_t size);
+void weir__sim_inode_sync(struct weir_sim_inode *inode);
+/* A failed fsync: what was not synced never will be. */
+void weir__sim_inode_forget(struct weir_sim_inode *inode);
+
+/* disk_names.c: names. */
+struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, const char *name,
+					   size_t size);
+int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode);
+int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name);
+void weir__sim_names_sync(struct weir_sim_inode *dir);
+/* A power cut: loses lost of the last changes. */
+void weir__sim_names_cut(struct weir_sim_inode *dir, unsigned lost);
+unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir);
+void weir__sim_names_free(struct weir_sim_inode *dir);
+
+struct weir_sim_walk {
+	struct weir_sim_inode *dir;	/* where the last name is, or would be */
+	char name[256];			/* "": the path is the base itself, or the root */
+	struct weir_sim_inode *inode;	/* what it is; NULL: there is no such name */
+};
+
+/* base NULL: the root. follow: a symbolic link at the end. resolve: RESOLVE_* of openat2. */
+int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, const char *path,
+		   bool follow, uint64_t resolve, struct weir_sim_walk *ret);
+/* The directory that dirfd means in host. */
+int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode **ret);
+
+/* disk_file.c */
+int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
+			const struct open_how *how, struct weir_sim_file **ret_file);
+void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_stat);
+/* In and out of an open file at offset (-1: its position), as preadv2 and pwritev2 do. */
+int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, int count,
+			  int64_t offset, int flags);
+int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, int count,
+			   int64_t offset, int flags);
+
+#endif

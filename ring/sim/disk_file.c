@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * disk_file.c - open files and what is done with them, and operations on paths: when each
+ * completes, and which faults strike it. What has to wait for the disk is done at once and told
+ * later; what comes between sees it, as in a page cache.
+ */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "ring/sim/disk.h"
+
+/* What io-wq or the device takes (uring.md section 3). */
+#define WQ_NS (40 * WEIR_US)
+#define DEVICE_NS (80 * WEIR_US)
+#define SYNC_NS (70 * WEIR_US)
+#define SLOW_NS_MAX (5 * WEIR_S)
+#define SWAP_NS_MAX (10 * WEIR_MS)
+#define BLOCK 512		/* of O_DIRECT */
+
+static struct weir_sim *sim_of(const struct weir_sim_host *host)
+{
+	return host->sim;
+}
+
+static bool strikes(struct weir_sim_host *host, uint64_t one_class, const char *site)
+{
+	return weir__sim_fault(sim_of(host), host, one_class, site);
+}
+
+static unsigned draw(struct weir_sim_host *host, const char *site, unsigned n)
+{
+	return weir__sim_choose(sim_of(host), host, site, n);
+}
+
+/* --- faults --- */
+
+/* What a transfer fails with before it did anything; 0: nothing. */
+static int transfer_fault(struct weir_sim_host *host, bool is_write)
+{
+	static const int errors[] = { -EIO, -ENOSPC, -EDQUOT, -EROFS };
+	struct weir_sim_disk *disk = host->disk;
+
+	if (disk->broken && is_write)
+		return disk->broken;
+	if (strikes(host, WEIR_SIM_FILE_ERROR, "file-error")) {
+		int r = errors[is_write ? draw(host, "file-errno", 4) : 0];
+
+		if (is_write && draw(host, "file-error-stays", 4) == 1)
+			disk->broken = r;
+		return r;
+	}
+	return 0;
+}
+
+/* How much of size is moved; or -EINTR, -EAGAIN. */
+static int64_t cut_short(struct weir_sim_host *host, size_t size)
+{
+	if (size < 2 || !strikes(host, WEIR_SIM_FILE_SHORT, "file-short"))
+		return (int64_t)size;
+	switch (draw(host, "file-short-how", 6)) {
+	case 4:
+		return -EINTR;
+	case 5:
+		return -EAGAIN;
+	default:
+		return 1 + (int64_t)draw(host, "file-short-by",
+					 size > UINT32_MAX ? UINT32_MAX : (uint32_t)size - 1);
+	}
+}
+
+static void rot(struct weir_sim_host *host, const struct iovec *iov, int64_t size)
+{
+	if (size > 0 && strikes(host, WEIR_SIM_CORRUPT, "bit-rot"))
+		*(char *)iov->iov_base ^= (char)(1 << draw(host, "bit", 8));
+}
+
+static void swap_now(struct weir_sim_event *event)
+{
+	struct weir_sim_disk *disk = weir_container_of(event, struct weir_sim_disk, swap);
+
+	weir__sim_inode_resize(disk->swapped, disk->swapped->now.size / 2);
+}
+
+/* Somebody else truncates the file soon after it was opened. */
+static void swap_soon(struct weir_sim_inode *inode)
+{
+	struct weir_sim_disk *disk = inode->disk;
+	struct weir_sim_host *host = disk->host;
+
+	if (!S_ISREG(inode->mode) || disk->swap.place || !strikes(host, WEIR_SIM_SWAP, "swap"))
+		return;
+	disk->swapped = inode;
+	disk->swap.run = swap_now;
+	weir__sim_event_arm(host->sim, &disk->swap,
+			    host->sim->now_ns +
+				    weir__sim_delay(host->sim, host, "swap-in", SWAP_NS_MAX));
+}
+
+/* --- transfers --- */
+
+static bool is_aligned(const struct iovec *iov, int count, int64_t offset)
+{
+	for (int i = 0; i < count; i++)
+		if ((uintptr_t)iov[i].iov_base % BLOCK || iov[i].iov_len % BLOCK)
+			return false;
+	return offset % BLOCK == 0;
+}
+
+static int check_transfer(const struct weir_sim_open *open, const struct iovec *iov, int count,
+			  int64_t offset, bool is_write)
+{
+	int access = open->file.flags & O_ACCMODE;
+
+	if (open->file.flags & O_PATH)
+		return -EBADF;
+	if (access == (is_write ? O_RDONLY : O_WRONLY))
+		return -EBADF;
+	if (S_ISDIR(open->inode->mode))
+		return -EISDIR;
+	if (!S_ISREG(open->inode->mode))
+		return -EINVAL;
+	if ((open->file.flags & O_DIRECT) && !is_aligned(iov, count, offset))
+		return -EINVAL;
+	return 0;
+}
+
+int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, int count,
+			  int64_t offset, int flags)
+{
+	struct weir_sim_host *host = open->file.host;
+	const struct weir_sim_content *content = &open->inode->now;
+	bool moves = offset == -1;
+	int64_t size;
+	int r;
+
+	if (moves)
+		offset = open->position;
+	r = check_transfer(open, iov, count, offset, false);
+	if (!r && offset < 0)
+		r = -EINVAL;
+	if (!r && (flags & RWF_NOWAIT) && strikes(host, WEIR_SIM_LATE, "not-cached"))
+		r = -EAGAIN;
+	if (!r)
+		r = transfer_fault(host, false);
+	if (r < 0)
+		return r;
+	size = cut_short(host, weir__sim_iov_size(iov, count));
+	if (size < 0)
+		return size;
+	if (strikes(host, WEIR_SIM_CORRUPT, "stale"))
+		content = &open->inode->safe;
+	size = weir__sim_inode_read(content, (uint64_t)offset, iov, count, (size_t)size);
+	rot(host, iov, size);
+	if (moves && size > 0)
+		open->position += size;
+	return size;
+}
+
+int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, int count,
+			   int64_t offset, int flags)
+{
+	struct weir_sim_host *host = open->file.host;
+	bool moves = offset == -1;
+	int64_t size;
+	int r;
+
+	if (moves)
+		offset = open->position;
+	r = check_transfer(open, iov, count, offset, true);
+	if (!r && offset < 0)
+		r = -EINVAL;
+	if (!r)
+		r = transfer_fault(host, true);
+	if (r < 0)
+		return r;
+	size = cut_short(host, weir__sim_iov_size(iov, count));
+	if (size < 0)
+		return size;
+	if ((open->file.flags & O_APPEND) || (flags & RWF_APPEND))
+		offset = (int64_t)open->inode->now.size;
+	else if (strikes(host, WEIR_SIM_CORRUPT, "misdirected"))
+		offset += WEIR_SIM_PAGE;
+	size = weir__sim_inode_write(open->inode, (uint64_t)offset, iov, count, (size_t)size);
+	if (moves && size > 0)
+		open->position = offset + size;
+	if (size > 0 && ((flags & (RWF_DSYNC | RWF_SYNC)) || (open->file.flags & O_DSYNC)))
+		weir__sim_inode_sync(open->inode);
+	return size;
+}
+
+static int64_t slow_by(struct weir_sim_host *host, uint64_t one_class, const char *site)
+{
+	if (!strikes(host, one_class, site))
+		return 0;
+	return weir__sim_delay(host->sim, host, "slow-by", SLOW_NS_MAX);
+}
+
+static int issue_read(struct weir_sim_req *req, struct weir_sim_open *open)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = open->file.host;
+	bool selects = sqe->flags & IOSQE_BUFFER_SELECT;
+	struct iovec iov[WEIR_SIM_IOVS];
+	int count = weir__sim_buffers(req, iov, WEIR_SIM_IOVS, SIZE_MAX);
+	int64_t r;
+
+	if (count < 0)
+		return count;
+	req->soft.want = (int64_t)weir__sim_iov_size(iov, count);
+	r = weir__sim_disk_in(open, iov, count, (int64_t)sqe->off, (int)sqe->rw_flags);
+	if (r >= 0 && selects)
+		weir__soft_bufs_take(&req->soft, (size_t)r);
+	if (r < 0 || !((open->file.flags & O_DIRECT) || (sqe->flags & IOSQE_ASYNC)))
+		return (int)r;
+	return weir__sim_finish_in(
+		req, DEVICE_NS + slow_by(host, WEIR_SIM_FILE_SHORT, "slow-read"), (int)r);
+}
+
+static int issue_write(struct weir_sim_req *req, struct weir_sim_open *open)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = open->file.host;
+	struct iovec iov[WEIR_SIM_IOVS];
+	int count = weir__sim_buffers(req, iov, WEIR_SIM_IOVS, SIZE_MAX);
+	bool direct = open->file.flags & O_DIRECT;
+	int64_t r;
+
+	if (count < 0)
+		return count;
+	if ((sqe->rw_flags & RWF_NOWAIT) && !direct)
+		return -EAGAIN;
+	req->soft.want = (int64_t)weir__sim_iov_size(iov, count);
+	r = weir__sim_disk_out(open, iov, count, (int64_t)sqe->off, (int)sqe->rw_flags);
+	if (r < 0)
+		return (int)r;
+	return weir__sim_finish_in(req,
+				   (direct ? DEVICE_NS : WQ_NS) +
+					   slow_by(host, WEIR_SIM_FILE_SHORT, "slow-write"),
+				   (int)r);
+}
+
+static int issue_fsync(struct weir_sim_req *req, struct weir_sim_open *open)
+{
+	struct weir_sim_host *host = open->file.host;
+	int64_t ns = SYNC_NS + slow_by(host, WEIR_SIM_FSYNC, "slow-fsync");
+	int r = host->disk->broken == -EIO ? -EIO : 0;
+
+	if (open->file.flags & O_PATH)
+		return -EBADF;
+	if (S_ISDIR(open->inode->mode)) {
+		if (!r)
+			weir__sim_names_sync(open->inode);
+	} else if (r || strikes(host, WEIR_SIM_FSYNC, "fsync-fails")) {
+		/* Reported once; the pages count as clean from now on. */
+		weir__sim_inode_forget(open->inode);
+		r = -EIO;
+	} else {
+		weir__sim_inode_sync(open->inode);
+	}
+	return weir__sim_finish_in(req, ns, r);
+}
+
+static int zero(struct weir_sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	static char zeros[WEIR_SIM_PAGE];
+
+	while (size) {
+		struct iovec iov = { zeros, size < sizeof(zeros) ? size : sizeof(zeros) };
+		int64_t r = weir__sim_inode_write(inode, offset, &iov, 1, iov.iov_len);
+
+		if (r <= 0)
+			return r ? (int)r : -ENOSPC;
+		offset += (uint64_t)r;
+		size -= (uint64_t)r;
+	}
+	return 0;
+}
+
+static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
+{
+	uint64_t offset = req->soft.sqe.off;
+	uint64_t size = req->soft.sqe.addr;
+	unsigned mode = req->soft.sqe.len;
+	struct weir_sim_inode *inode = open->inode;
+	int r = transfer_fault(open->file.host, true);
+
+	if (!r && (open->file.flags & O_ACCMODE) == O_RDONLY)
+		r = -EBADF;
+	if (!r && !S_ISREG(inode->mode))
+		r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
+	if (!r && (!size || (int64_t)offset < 0 || (int64_t)size < 0))
+		r = -EINVAL;
+	if (!r && (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
+		r = -EOPNOTSUPP;
+	if (!r && inode->disk->used + size > open->file.host->opts.disk_size &&
+	    !(mode & FALLOC_FL_PUNCH_HOLE))
+		r = -ENOSPC;
+	if (!r && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))) {
+		uint64_t end = offset + size < inode->now.size ? offset + size : inode->now.size;
+
+		if (offset < end)
+			r = zero(inode, offset, end - offset);
+	} else if (!r && !(mode & FALLOC_FL_KEEP_SIZE) && offset + size > inode->now.size) {
+		r = weir__sim_inode_resize(inode, offset + size);
+	}
+	return weir__sim_finish_in(req, WQ_NS, r);
+}
+
+static int issue_truncate(struct weir_sim_req *req, struct weir_sim_open *open)
+{
+	int r = transfer_fault(open->file.host, true);
+
+	if (!r && (open->file.flags & O_ACCMODE) == O_RDONLY)
+		r = -EINVAL;
+	if (!r && !S_ISREG(open->inode->mode))
+		r = -EINVAL;
+	if (!r && (int64_t)req->soft.sqe.off < 0)
+		r = -EINVAL;
+	if (!r)
+		r = weir__sim_inode_resize(open->inode, req->soft.sqe.off);
+	return weir__sim_finish_in(req, WQ_NS, r);
+}
+
+static int file_issue(struct weir_sim_req *req)
+{
+	struct weir_sim_open *open = weir__sim_open_of(weir__sim_req_file(req));
+
+	switch (req->soft.sqe.opcode) {
+	case IORING_OP_READ:
+	case IORING_OP_READV:
+	case IORING_OP_READ_FIXED:
+		return issue_read(req, open);
+	case IORING_OP_WRITE:
+	case IORING_OP_WRITEV:
+	case IORING_OP_WRITE_FIXED:
+		return issue_write(req, open);
+	case IORING_OP_FSYNC:
+	case IORING_OP_SYNC_FILE_RANGE:
+		return issue_fsync(req, open);
+	case IORING_OP_FALLOCATE:
+		return issue_fallocate(req, open);
+	case IORING_OP_FTRUNCATE:
+		return issue_truncate(req, open);
+	case IORING_OP_FADVISE:
+		return 0;
+	case IORING_OP_SEND:
+	case IORING_OP_SEND_ZC:
+	case IORING_OP_SENDMSG:
+	case IORING_OP_SENDMSG_ZC:
+	case IORING_OP_RECV:
+	case IORING_OP_RECVMSG:
+	case IORING_OP_ACCEPT:
+	case IORING_OP_CONNECT:
+	case IORING_OP_SHUTDOWN:
+	case IORING_OP_BIND:
+	case IORING_OP_LISTEN:
+		return -ENOTSOCK;
+	default:
+		return -EINVAL;
+	}
+}
+
+static unsigned file_poll(struct weir_sim_file *file)
+{
+	(void)file;
+	return POLLIN | POLLOUT;
+}
+
+static void file_close(struct weir_sim_file *file, bool dead)
+{
+	struct weir_sim_open *open = weir__sim_open_of(file);
+
+	(void)dead;
+	open->inode->opens--;
+	weir__sim_inode_settle(open->inode);
+	free(open);
+}
+
+const struct weir_sim_file_ops weir__sim_disk_file_ops = {
+	.kind = "file",
+	.issue = file_issue,
+	.poll = file_poll,
+	.close = file_close,
+};
+
+/* --- opening --- */
+
+static int make(struct weir_sim_disk *disk, struct weir_sim_walk *walk, unsigned mode)
+{
+	struct weir_sim_inode *inode;
+	int r;
+
+	if (!walk->dir->links)
+		return -ENOENT;
+	if (disk->broken)
+		return disk->broken;
+	inode = weir__sim_inode_create(disk, mode);
+	if (!inode)
+		return -ENOSPC;
+	r = weir__sim_name_add(walk->dir, walk->name, inode);
+	if (!r)
+		walk->inode = inode;
+	return r;
+}
+
+static int check_open(const struct weir_sim_walk *walk, const struct open_how *how)
+{
+	const struct weir_sim_inode *inode = walk->inode;
+	bool writes = (how->flags & O_ACCMODE) != O_RDONLY || (how->flags & O_TRUNC);
+
+	if ((how->flags & O_CREAT) && (how->flags & O_EXCL))
+		return -EEXIST;
+	if (S_ISLNK(inode->mode))
+		return how->flags & O_PATH && how->flags & O_NOFOLLOW ? 0 : -ELOOP;
+	if ((how->flags & O_DIRECTORY) && !S_ISDIR(inode->mode))
+		return -ENOTDIR;
+	if (S_ISDIR(inode->mode) && (writes || (how->flags & O_CREAT)))
+		return -EISDIR;
+	return S_ISSOCK(inode->mode) && !(how->flags & O_PATH) ? -ENXIO : 0;
+}
+
+static int find(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
+		const struct open_how *how, struct weir_sim_walk *ret)
+{
+	bool follow = !(how->flags & O_NOFOLLOW) &&
+		      !((how->flags & O_CREAT) && (how->flags & O_EXCL));
+	int r = weir__sim_walk(host->disk, base, path, follow, how->resolve, ret);
+
+	if (r < 0)
+		return r;
+	if ((how->resolve & RESOLVE_NO_SYMLINKS) && ret->inode && S_ISLNK(ret->inode->mode))
+		return -ELOOP;
+	if ((how->flags & O_TMPFILE) == O_TMPFILE) {
+		if (!ret->inode || !S_ISDIR(ret->inode->mode))
+			return ret->inode ? -ENOTDIR : -ENOENT;
+		ret->inode = weir__sim_inode_create(host->disk, S_IFREG | (how->mode & 07777));
+		return ret->inode ? 0 : -ENOSPC;
+	}
+	if (ret->inode)
+		return check_open(ret, how);
+	if (!(how->flags & O_CREAT))
+		return -ENOENT;
+	return make(host->disk, ret, S_IFREG | (how->mode & 07777));
+}
+
+int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
+			const struct open_how *how, struct weir_sim_file **ret_file)
+{
+	const uint64_t known = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+			       RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+	struct weir_sim_open *open;
+	struct weir_sim_walk walk;
+	int r;
+
+	if (how->resolve & ~known)
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_BENEATH) && (how->resolve & RESOLVE_IN_ROOT))
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_CACHED) && (how->flags & (O_CREAT | O_TRUNC)))
+		return -EAGAIN;
+	if (strikes(host, WEIR_SIM_FDS, "open-fds"))
+		return draw(host, "open-fds-how", 2) ? -ENFILE : -EMFILE;
+	r = find(host, base, path, how, &walk);
+	if (r < 0)
+		return r;
+	if ((how->flags & O_TRUNC) && S_ISREG(walk.inode->mode) && walk.inode->now.size)
+		r = weir__sim_inode_resize(walk.inode, 0);
+	open = r < 0 ? NULL : calloc(1, sizeof(*open));
+	if (!open)
+		return r < 0 ? r : -ENOMEM;
+	weir__sim_file_init(&open->file, &weir__sim_disk_file_ops, host);
+	open->file.flags = (int)how->flags;
+	open->inode = walk.inode;
+	open->inode->opens++;
+	swap_soon(open->inode);
+	*ret_file = &open->file;
+	return 0;
+}
+
+static int issue_open(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	struct open_how how = { .flags = sqe->open_flags, .mode = sqe->len };
+	struct weir_sim_inode *base;
+	struct weir_sim_file *file;
+	int r = weir__sim_base(host, sqe->fd, &base);
+
+	if (sqe->opcode == IORING_OP_OPENAT2) {
+		if (sqe->len < sizeof(how))
+			return -EINVAL;
+		memcpy(&how, (const void *)(uintptr_t)sqe->addr2, sizeof(how));
+	}
+	if (*(const char *)(uintptr_t)sqe->addr == '/' && r == -EBADF)
+		r = 0;
+	if (!r)
+		r = weir__sim_disk_open(host, base, (const char *)(uintptr_t)sqe->addr, &how,
+					&file);
+	if (r < 0)
+		return r;
+	r = sqe->file_index ? weir__soft_install(&req->soft, file) : weir__sim_fd_add(host, file);
+	if (r < 0)
+		weir__sim_file_put(file);
+	return r;
+}
+
+/* --- other operations on paths --- */
+
+void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_stat)
+{
+	const struct weir_sim_host *host = inode->disk->host;
+	int64_t ns = inode->changed_ns + host->wall_offset_ns;
+
+	memset(ret_stat, 0, sizeof(*ret_stat));
+	ret_stat->stx_mask = STATX_BASIC_STATS;
+	ret_stat->stx_blksize = WEIR_SIM_PAGE;
+	ret_stat->stx_nlink = inode->links;
+	ret_stat->stx_mode = (uint16_t)inode->mode;
+	ret_stat->stx_ino = inode->number;
+	ret_stat->stx_size = inode->target ? strlen(inode->target) : inode->now.size;
+	ret_stat->stx_blocks = (inode->now.size + 511) / 512;
+	ret_stat->stx_mtime.tv_sec = ns / WEIR_S;
+	ret_stat->stx_mtime.tv_nsec = (uint32_t)(ns % WEIR_S);
+	ret_stat->stx_ctime = ret_stat->stx_atime = ret_stat->stx_mtime;
+	ret_stat->stx_dev_major = 8;
+	ret_stat->stx_dev_minor = host->index;
+}
+
+static int do_statx(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	const char *path = (const void *)(uintptr_t)sqe->addr;
+	struct weir_sim_inode *base;
+	struct weir_sim_walk walk;
+	int r = weir__sim_base(host, sqe->fd, &base);
+
+	if (r < 0)
+		return r;
+	if (!*path && (sqe->statx_flags & AT_EMPTY_PATH))
+		walk.inode = base;
+	else
+		r = weir__sim_walk(host->disk, base, path,
+				   !(sqe->statx_flags & AT_SYMLINK_NOFOLLOW), 0, &walk);
+	if (!r && !walk.inode)
+		r = -ENOENT;
+	if (!r)
+		weir__sim_disk_stat(walk.inode, (struct statx *)(uintptr_t)sqe->off);
+	return r;
+}
+
+static int walk_parent(struct weir_sim_req *req, int dirfd, uint64_t path,
+		       struct weir_sim_walk *ret)
+{
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	struct weir_sim_inode *base;
+	int r = weir__sim_base(host, dirfd, &base);
+
+	if (!r)
+		r = weir__sim_walk(host->disk, base, (const char *)(uintptr_t)path, false, 0, ret);
+	return r;
+}
+
+static bool is_above(const struct weir_sim_inode *inode, const struct weir_sim_inode *dir)
+{
+	for (; dir != dir->parent; dir = dir->parent)
+		if (dir == inode)
+			return true;
+	return dir == inode;
+}
+
+static int check_rename(const struct weir_sim_walk *from, const struct weir_sim_walk *to,
+			unsigned flags)
+{
+	if (!from->name[0] || !to->name[0])
+		return -EBUSY;
+	if (!from->inode)
+		return -ENOENT;
+	if (flags & ~1u)	/* RENAME_NOREPLACE */
+		return -EINVAL;
+	if (S_ISDIR(from->inode->mode) && is_above(from->inode, to->dir))
+		return -EINVAL;
+	if (!to->inode)
+		return 0;
+	if (flags)
+		return -EEXIST;
+	if (S_ISDIR(from->inode->mode) && !S_ISDIR(to->inode->mode))
+		return -ENOTDIR;
+	if (!S_ISDIR(from->inode->mode) && S_ISDIR(to->inode->mode))
+		return -EISDIR;
+	return S_ISDIR(to->inode->mode) && to->inode->names.count ? -ENOTEMPTY : 0;
+}
+
+static int do_rename(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_walk from, to;
+	int r = walk_parent(req, sqe->fd, sqe->addr, &from);
+
+	if (!r)
+		r = walk_parent(req, (int)sqe->len, sqe->addr2, &to);
+	if (!r)
+		r = check_rename(&from, &to, sqe->rename_flags);
+	if (r < 0 || from.inode == to.inode)
+		return r;
+	r = weir__sim_name_add(to.dir, to.name, from.inode);
+	return r < 0 ? r : weir__sim_name_remove(from.dir, from.name);
+}
+
+static int do_unlink(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	bool is_rmdir = sqe->unlink_flags & AT_REMOVEDIR;
+	struct weir_sim_walk walk;
+	int r = walk_parent(req, sqe->fd, sqe->addr, &walk);
+
+	if (r < 0)
+		return r;
+	if (!walk.name[0])
+		return is_rmdir ? -EBUSY : -EISDIR;
+	if (!walk.inode)
+		return -ENOENT;
+	if (is_rmdir != S_ISDIR(walk.inode->mode))
+		return is_rmdir ? -ENOTDIR : -EISDIR;
+	if (is_rmdir && walk.inode->names.count)
+		return -ENOTEMPTY;
+	if (is_rmdir)
+		walk.inode->links = 1;
+	return weir__sim_name_remove(walk.dir, walk.name);
+}
+
+static int do_make(struct weir_sim_req *req, unsigned mode, const char *target)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	struct weir_sim_walk walk;
+	int r = target ? walk_parent(req, sqe->fd, sqe->addr2, &walk) :
+			 walk_parent(req, sqe->fd, sqe->addr, &walk);
+
+	if (!r && walk.inode)
+		r = -EEXIST;
+	if (!r)
+		r = make(host->disk, &walk, mode);
+	if (!r && target) {
+		walk.inode->target = strdup(target);
+		r = walk.inode->target ? 0 : -ENOSPC;
+	}
+	if (!r && S_ISDIR(mode))
+		walk.inode->links++;
+	return r;
+}
+
+static int do_link(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_walk from, to;
+	int r = walk_parent(req, sqe->fd, sqe->addr, &from);
+
+	if (!r)
+		r = walk_parent(req, (int)sqe->len, sqe->addr2, &to);
+	if (!r && !from.inode)
+		r = -ENOENT;
+	if (!r && to.inode)
+		r = -EEXIST;
+	if (!r && S_ISDIR(from.inode->mode))
+		r = -EPERM;
+	return r < 0 ? r : weir__sim_name_add(to.dir, to.name, from.inode);
+}
+
+int weir__sim_path_issue(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	int r;
+
+	if (sqe->opcode == IORING_OP_OPENAT || sqe->opcode == IORING_OP_OPENAT2)
+		return issue_open(req);
+	if (sqe->opcode == IORING_OP_STATX)
+		return weir__sim_finish_in(req, WQ_NS, do_statx(req));
+	r = transfer_fault(host, true);
+	if (r < 0)
+		return weir__sim_finish_in(req, WQ_NS, r);
+	switch (sqe->opcode) {
+	case IORING_OP_RENAMEAT:
+		r = do_rename(req);
+		break;
+	case IORING_OP_UNLINKAT:
+		r = do_unlink(req);
+		break;
+	case IORING_OP_MKDIRAT:
+		r = do_make(req, S_IFDIR | (sqe->len & 07777), NULL);
+		break;
+	case IORING_OP_SYMLINKAT:
+		r = do_make(req, S_IFLNK | 0777, (const char *)(uintptr_t)sqe->addr);
+		break;
+	default:
+		r = do_link(req);
+		break;
+	}
+	return weir__sim_finish_in(req, WQ_NS, r);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * disk_names.c - directories: names, what is not synced of them, and the walk along a path.
+ */
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ring/sim/disk.h"
+
+#define NAME_MAX_ 255
+#define PATH_MAX_ 4096
+#define LINKS_MAX 40
+
+/* --- lists of names --- */
+
+static int index_of(const struct weir_sim_names *names, const char *name, size_t size)
+{
+	for (unsigned i = 0; i < names->count; i++)
+		if (!strncmp(names->list[i].name, name, size) && !names->list[i].name[size])
+			return (int)i;
+	return -1;
+}
+
+static bool set(struct weir_sim_names *names, const char *name, struct weir_sim_inode *inode)
+{
+	int at = index_of(names, name, strlen(name));
+
+	if (at >= 0 && !inode) {
+		free(names->list[at].name);
+		memmove(&names->list[at], &names->list[at + 1],
+			(names->count - (unsigned)at - 1) * sizeof(names->list[0]));
+		names->count--;
+		return true;
+	}
+	if (at >= 0) {
+		names->list[at].inode = inode;
+		return true;
+	}
+	if (!inode)
+		return true;
+	if (names->count == names->size) {
+		unsigned size = names->size ? names->size * 2 : 8;
+		void *list = realloc(names->list, size * sizeof(names->list[0]));
+
+		if (!list)
+			return false;
+		names->list = list;
+		names->size = size;
+	}
+	names->list[names->count].name = strdup(name);
+	names->list[names->count].inode = inode;
+	return names->list[names->count].name && ++names->count;
+}
+
+static void names_free(struct weir_sim_names *names)
+{
+	for (unsigned i = 0; i < names->count; i++)
+		free(names->list[i].name);
+	free(names->list);
+	memset(names, 0, sizeof(*names));
+}
+
+/* --- changes --- */
+
+static bool note(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
+{
+	struct weir_sim_rename *rename = calloc(1, sizeof(*rename));
+
+	if (!rename)
+		return false;
+	rename->name = strdup(name);
+	rename->inode = inode;
+	weir__queue_push(&dir->names_log, &rename->link);
+	dir->changed_ns = dir->disk->host->sim->now_ns;
+	return rename->name;
+}
+
+static struct weir_sim_rename *next_rename(struct weir_sim_inode *dir)
+{
+	struct weir_link *link = weir__queue_pop(&dir->names_log);
+
+	return link ? weir_container_of(link, struct weir_sim_rename, link) : NULL;
+}
+
+struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, const char *name,
+					   size_t size)
+{
+	int at = index_of(&dir->names, name, size);
+
+	return at < 0 ? NULL : dir->names.list[at].inode;
+}
+
+int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
+{
+	struct weir_sim_inode *before = weir__sim_name_find(dir, name, strlen(name));
+
+	if (!set(&dir->names, name, inode) || !note(dir, name, inode))
+		return -ENOSPC;
+	inode->links++;
+	if (S_ISDIR(inode->mode))
+		inode->parent = dir;
+	if (before) {
+		before->links--;
+		weir__sim_inode_settle(before);
+	}
+	return 0;
+}
+
+int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name)
+{
+	struct weir_sim_inode *inode = weir__sim_name_find(dir, name, strlen(name));
+
+	if (!set(&dir->names, name, NULL) || !note(dir, name, NULL))
+		return -ENOSPC;
+	inode->links--;
+	weir__sim_inode_settle(inode);
+	return 0;
+}
+
+void weir__sim_names_sync(struct weir_sim_inode *dir)
+{
+	struct weir_sim_rename *rename;
+
+	while ((rename = next_rename(dir))) {
+		set(&dir->safe_names, rename->name, rename->inode);
+		free(rename->name);
+		free(rename);
+	}
+}
+
+unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir)
+{
+	unsigned count = 0;
+
+	for (const struct weir_link *link = dir->names_log.head; link; link = link->next)
+		count++;
+	return count;
+}
+
+void weir__sim_names_cut(struct weir_sim_inode *dir, unsigned lost)
+{
+	unsigned kept = weir__sim_names_unsynced(dir) - lost;
+	struct weir_sim_rename *rename;
+
+	while ((rename = next_rename(dir))) {
+		if (kept) {
+			set(&dir->safe_names, rename->name, rename->inode);
+			kept--;
+		}
+		free(rename->name);
+		free(rename);
+	}
+	names_free(&dir->names);
+	for (unsigned i = 0; i < dir->safe_names.count; i++) {
+		struct weir_sim_name *name = &dir->safe_names.list[i];
+
+		set(&dir->names, name->name, name->inode);
+		name->inode->links++;
+		if (S_ISDIR(name->inode->mode))
+			name->inode->parent = dir;
+	}
+}
+
+void weir__sim_names_free(struct weir_sim_inode *dir)
+{
+	struct weir_sim_rename *rename;
+
+	while ((rename = next_rename(dir))) {
+		free(rename->name);
+		free(rename);
+	}
+	names_free(&dir->names);
+	names_free(&dir->safe_names);
+}
+
+/* --- paths --- */
+
+int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode **ret)
+{
+	struct weir_sim_file *file;
+
+	*ret = host->disk->root;
+	if (dirfd == AT_FDCWD)
+		return 0;
+	file = weir__sim_fd_get(host, dirfd);
+	if (!file)
+		return -EBADF;
+	if (file->ops != &weir__sim_disk_file_ops)
+		return -ENOTDIR;
+	*ret = weir__sim_open_of(file)->inode;
+	return 0;
+}
+
+struct walker {
+	struct weir_sim_inode *root;	/* no step leads above it */
+	struct weir_sim_inode *base;
+	uint64_t resolve;
+	unsigned links;
+	char rest[PATH_MAX_ * 2];
+};
+
+/* "/": 0, or why an absolute path is refused. */
+static int to_root(struct walker *walker, struct weir_sim_walk *walk)
+{
+	if (walker->resolve & RESOLVE_BENEATH)
+		return -EXDEV;
+	walk->dir = walker->root;
+	return 0;
+}
+
+static int to_parent(struct walker *walker, struct weir_sim_walk *walk)
+{
+	if (walk->dir == walker->base && (walker->resolve & RESOLVE_BENEATH))
+		return -EXDEV;
+	if (walk->dir != walker->root)
+		walk->dir = walk->dir->parent;
+	return 0;
+}
+
+/* The target of a link takes the place of its name. */
+static int follow_link(struct walker *walker, struct weir_sim_walk *walk, const char *target,
+		       const char *after)
+{
+	char path[PATH_MAX_ * 2];
+	size_t size = strlen(target);
+
+	if (walker->resolve & RESOLVE_NO_SYMLINKS)
+		return -ELOOP;
+	if (++walker->links > LINKS_MAX)
+		return -ELOOP;
+	if (size + strlen(after) + 2 > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, target, size);
+	strcpy(path + size, after);
+	strcpy(walker->rest, path);
+	return *target == '/' ? to_root(walker, walk) : 0;
+}
+
+/* One name, which is not ".", ".." or empty. 1: a link was followed. */
+static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size, bool follow)
+{
+	const char *after = walker->rest + size;
+	bool is_last = !after[strspn(after, "/")];
+	struct weir_sim_inode *inode;
+
+	if (size > NAME_MAX_)
+		return -ENAMETOOLONG;
+	inode = weir__sim_name_find(walk->dir, walker->rest, size);
+	if (inode && S_ISLNK(inode->mode) && (!is_last || follow || *after)) {
+		int r = follow_link(walker, walk, inode->target, after);
+
+		return r < 0 ? r : 1;
+	}
+	if (is_last) {
+		memcpy(walk->name, walker->rest, size);
+		walk->name[size] = '\0';
+		walk->inode = inode;
+		if (inode && *after && !S_ISDIR(inode->mode))
+			return -ENOTDIR;
+		return 0;
+	}
+	if (!inode)
+		return -ENOENT;
+	if (!S_ISDIR(inode->mode))
+		return -ENOTDIR;
+	walk->dir = inode;
+	memmove(walker->rest, after, strlen(after) + 1);
+	return 1;
+}
+
+static int walk_on(struct walker *walker, struct weir_sim_walk *walk, bool follow)
+{
+	for (;;) {
+		size_t size;
+		int r = 0;
+
+		if (*walker->rest == '/') {
+			size_t slashes = strspn(walker->rest, "/");
+
+			memmove(walker->rest, walker->rest + slashes,
+				strlen(walker->rest + slashes) + 1);
+		}
+		size = strcspn(walker->rest, "/");
+		walk->name[0] = '\0';
+		walk->inode = walk->dir;
+		if (!size)
+			return 0;
+		if (size <= 2 && !strncmp(walker->rest, "..", size)) {
+			if (size == 2)
+				r = to_parent(walker, walk);
+			memmove(walker->rest, walker->rest + size,
+				strlen(walker->rest + size) + 1);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		r = step(walker, walk, size, follow);
+		if (r <= 0)
+			return r;
+	}
+}
+
+int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, const char *path,
+		   bool follow, uint64_t resolve, struct weir_sim_walk *ret)
+{
+	struct walker walker = { .root = disk->root, .base = base ? base : disk->root,
+				 .resolve = resolve };
+	int r = 0;
+
+	if (!*path)
+		return -ENOENT;
+	if (strlen(path) >= PATH_MAX_)
+		return -ENAMETOOLONG;
+	if (resolve & RESOLVE_IN_ROOT)
+		walker.root = walker.base;
+	memset(ret, 0, sizeof(*ret));
+	ret->dir = walker.base;
+	strcpy(walker.rest, path);
+	if (*path == '/')
+		r = to_root(&walker, ret);
+	if (!r && !S_ISDIR(ret->dir->mode))
+		r = -ENOTDIR;
+	return r < 0 ? r : walk_on(&walker, ret, follow);
+}
