@@ -115,6 +115,21 @@ static bool is_message(unsigned opcode)
 	       opcode == IORING_OP_RECVMSG;
 }
 
+/* An address is read when the operation is submitted; it may be begun much later. */
+static void copy_address(struct weir_sim_req *req)
+{
+	struct io_uring_sqe *sqe = &req->soft.sqe;
+	size_t size = sqe->addr2;
+
+	if (!sqe->addr || !size || size > sizeof(struct sockaddr_storage))
+		return;
+	req->vec = calloc(1, sizeof(*req->vec) + size);
+	if (!req->vec)
+		return;
+	memcpy(req->vec->iov, (const void *)(uintptr_t)sqe->addr, size);
+	sqe->addr = (uintptr_t)req->vec->iov;
+}
+
 static void copy_vec(struct weir_sim_req *req)
 {
 	const struct io_uring_sqe *sqe = &req->soft.sqe;
@@ -515,7 +530,10 @@ static void watch(struct weir_soft_req *soft, enum weir_soft_event event, int re
 
 	weir__sim_trace_op(soft, event, res, cflags);
 	if (event == WEIR_SOFT_BEGINS) {
-		copy_vec(req);
+		if (soft->sqe.opcode == IORING_OP_CONNECT || soft->sqe.opcode == IORING_OP_BIND)
+			copy_address(req);
+		else
+			copy_vec(req);
 		weir__sim_owner_begin(req);
 	} else if (event == WEIR_SOFT_ENDS) {
 		end(req);

@@ -433,6 +433,41 @@ static void unix_streams_connect_at_once_and_know_each_end(void **state)
 	play(unix_streams, NULL);
 }
 
+static int unix_paths(void)
+{
+	struct weir_kernel *kernel = bare_kernel();
+	int a = bare_socket(AF_UNIX, SOCK_STREAM);
+	int b = bare_socket(AF_UNIX, SOCK_STREAM);
+	int c = bare_socket(AF_UNIX, SOCK_STREAM);
+
+	EQUAL(bare_wait(unix_connect(c, "/app.sock")).res, -ENOENT);
+	EQUAL(unix_bind(a, "/app.sock"), 0);
+	EQUAL(unix_bind(b, "/app.sock"), -EADDRINUSE);
+	EQUAL(listen_on(a), 0);
+	EQUAL(bare_wait(unix_connect(c, "/app.sock")).res, 0);
+	/* The name stays behind, and is nobody's. */
+	bare_close(a);
+	EQUAL(kernel->ops->is_socket(kernel, "/app.sock"), 1);
+	c = bare_socket(AF_UNIX, SOCK_STREAM);
+	EQUAL(bare_wait(unix_connect(c, "/app.sock")).res, -ECONNREFUSED);
+	EQUAL(unix_bind(b, "/app.sock"), -EADDRINUSE);
+	EQUAL(kernel->ops->unlink(kernel, "/app.sock"), 0);
+	EQUAL(unix_bind(b, "/app.sock"), 0);
+	EQUAL(listen_on(b), 0);
+	EQUAL(bare_wait(unix_connect(c, "/app.sock")).res, 0);
+	/* Who unlinks a path takes it from its listener. */
+	EQUAL(kernel->ops->unlink(kernel, "/app.sock"), 0);
+	EQUAL(bare_wait(unix_connect(bare_socket(AF_UNIX, SOCK_STREAM), "/app.sock")).res,
+	      -ENOENT);
+	return 0;
+}
+
+static void a_unix_path_outlives_its_socket(void **state)
+{
+	(void)state;
+	play(unix_paths, NULL);
+}
+
 static int unix_flow(void)
 {
 	int fd = bare_socket(AF_UNIX, SOCK_STREAM);
@@ -827,6 +862,7 @@ int main(void)
 		cmocka_unit_test(datagrams_keep_their_bounds_and_tell_their_senders),
 		cmocka_unit_test(a_multishot_recvmsg_frames_name_and_payload),
 		cmocka_unit_test(unix_streams_connect_at_once_and_know_each_end),
+		cmocka_unit_test(a_unix_path_outlives_its_socket),
 		cmocka_unit_test(a_unix_writer_waits_for_its_reader),
 		cmocka_unit_test(unix_datagrams_arrive_in_order),
 		cmocka_unit_test(what_a_partition_holds_up_arrives_after_it),
