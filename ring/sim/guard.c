@@ -87,24 +87,21 @@ static const struct call allowed[] = {
 
 /* What is refused under a sanitizer; elsewhere, the names of what is likely. */
 static const struct call outside[] = {
-	CALL(accept4),	       CALL(bind),
-	CALL(clock_nanosleep), CALL(connect),
-	CALL(epoll_create1),   CALL(epoll_ctl),
-	CALL(epoll_pwait),     CALL(eventfd2),
-	CALL(fsync),	       CALL(getrandom),
-	CALL(getsockname),     CALL(getsockopt),
-	CALL(io_uring_enter),  CALL(io_uring_register),
-	CALL(io_uring_setup),  CALL(listen),
-	CALL(nanosleep),       CALL(preadv2),
-	CALL(pwritev2),	       CALL(recvfrom),
-	CALL(recvmsg),	       CALL(sendmsg),
-	CALL(sendto),	       CALL(setsockopt),
-	CALL(shutdown),	       CALL(socket),
-	CALL(timerfd_create),  CALL(unlinkat),
+	CALL(accept4),		 CALL(bind),	       CALL(connect),
+	CALL(epoll_create1),	 CALL(epoll_ctl),      CALL(epoll_pwait),
+	CALL(eventfd2),		 CALL(fsync),	       CALL(getrandom),
+	CALL(getsockname),	 CALL(getsockopt),     CALL(io_uring_enter),
+	CALL(io_uring_register), CALL(io_uring_setup), CALL(listen),
+	CALL(preadv2),		 CALL(pwritev2),       CALL(recvfrom),
+	CALL(recvmsg),		 CALL(sendmsg),	       CALL(sendto),
+	CALL(setsockopt),	 CALL(shutdown),       CALL(socket),
+	CALL(timerfd_create),	 CALL(unlinkat),
 };
 
 static const struct call named[] = {
 	CALL(clock_gettime),
+	CALL(clock_nanosleep),
+	CALL(nanosleep),
 	CALL(clone),
 	CALL(clone3),
 	CALL(close),
