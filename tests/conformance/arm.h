@@ -38,4 +38,10 @@ enum cf_verdict { CF_GREEN, CF_RED, CF_SKIPPED };
 enum cf_verdict cf_judge(const struct cf_arm *arm, const struct cf_case *test, unsigned rounds,
 			 char *ret_why, size_t size);
 
+/*
+ * The same in a process of its own: one that dies, or takes longer than seconds, is red.
+ */
+enum cf_verdict cf_judge_apart(const struct cf_arm *arm, const struct cf_case *test,
+			       unsigned rounds, unsigned seconds, char *ret_why, size_t size);
+
 #endif

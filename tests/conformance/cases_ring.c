@@ -36,11 +36,12 @@ static void an_unknown_operation_is_refused_alone(struct cf *c)
 
 static void unknown_flags_of_an_sqe_are_refused(struct cf *c)
 {
+	int fd = cf_file(c, "file", "");
 	struct io_uring_sqe *sqe = cf_sqe(c, "nop");
 
 	io_uring_prep_nop(sqe);
 	sqe->flags |= 1U << 7;
-	io_uring_prep_fsync(cf_sqe(c, "fsync"), cf_file(c, "file", ""), 1U << 30);
+	io_uring_prep_fsync(cf_sqe(c, "fsync"), fd, 1U << 30);
 	cf_await(c, 2);
 }
 
