@@ -9,6 +9,7 @@
  *			data: that page is made unreadable
  *	rdtsc		prctl(PR_SET_TSC), on x86
  *	addresses	not randomised, so that what is ordered by address is the same each time
+ *			(where a container refuses personality(2) they are)
  *
  * Under a sanitizer the filter is the other way round (what reaches outside is refused, all else
  * allowed) and clocks are let through: its runtime reads them, and files when it reports.

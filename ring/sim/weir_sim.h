@@ -156,6 +156,10 @@ WEIR_API int weir_sim_run(const struct weir_sim_scenario *scenario,
  * The command line of `weir sim`, for the scenarios of a NULL-terminated list: runs seeds each in
  * a process of its own, replays, shrinks. argv[0] is the name shown. Returns the exit code: 0;
  * 1, a seed has failed (the command that replays each is printed); 64, wrong usage.
+ *
+ * To be called first in main(): it runs the program again, once, with addresses that are the
+ * same each time. In the process of a run a system call or a clock outside of the simulator
+ * ends the run; stdout and stderr are kept and shown when it has failed.
  */
 WEIR_API int weir_sim_main(int argc, char **argv,
 			   const struct weir_sim_scenario *const *scenarios);
