@@ -59,8 +59,8 @@ struct weir_kernel_info {
 /*
  * What weir_run() would choose for opts.kernel (NULL: as there) on this host, found by trying: it
  * makes a small ring and closes it. A service that runs reads its own choice in weir_ring_info().
- * Fills *ret_info, also on failure. Any thread. Returns 0, -EINVAL (no such kernel: *ret_info is not
- * filled), or what "uring" is refused with: -EPERM, -EACCES, -ENOSYS, or a lack that may pass:
+ * Fills *ret_info, also on failure. Any thread. Returns 0, -EINVAL (no such kernel: *ret_info is
+ * not filled), or what "uring" is refused with: -EPERM, -EACCES, -ENOSYS, or a lack that may pass:
  * -ENOMEM, -EMFILE, -ENFILE.
  */
 WEIR_API int weir_kernel_info(const char *kernel, struct weir_kernel_info *ret_info);
