@@ -130,6 +130,16 @@ static int read_log(char *data, size_t *ret_size)
 	return n < 0 ? (int)n : 0;
 }
 
+static int sync_file(void)
+{
+	int r = weir_file_sync(world.file);
+
+	if (r == 0 || !scenario_once_in("commit-insists", 2))
+		return r;
+	weir_sim_sometimes(true, "commit: a sync is asked for again");
+	return weir_file_sync(world.file);	/* must not pretend */
+}
+
 /* The valid records become the log: all of them, or the old one stays. */
 static int replace_log(const char *data, size_t size)
 {
@@ -140,11 +150,7 @@ static int replace_log(const char *data, size_t size)
 		return r;
 	r = size ? weir_file_write_all(world.file, data, size, 0) : 0;
 	if (!r)
-		r = weir_file_sync(world.file);
-	if (r < 0 && scenario_once_in("commit-insists", 2)) {
-		weir_sim_sometimes(true, "commit: a sync is asked for again");
-		r = weir_file_sync(world.file);	/* must not pretend */
-	}
+		r = sync_file();
 	if (!r)
 		r = weir_path_rename(world.root, "new", "log");
 	if (!r)
