@@ -204,6 +204,7 @@ static int start_process(struct weir_sim_host *host)
 	if (r < 0)
 		return r;
 	host->running = true;
+	host->terminated = false;
 	host->life++;
 	host->rings_made = 0;
 	weir__sim_trace(host->sim, host, "start", host->life, 0);
@@ -260,7 +261,8 @@ void weir__sim_host_bury(struct weir_sim_host *host, bool killed)
 			weir_container_of(host->fibers.next, struct weir_sim_fiber, node));
 	if (killed)
 		weir__sim_memory_free(&host->memory);
-	if (host->opts.restarts && !host->is_workload && !sim->over && !sim->ending)
+	if (host->opts.restarts && (killed || host->terminated) && !host->is_workload &&
+	    !sim->over && !sim->ending)
 		weir_sim_restart(host, RESTART_NS);
 }
 
@@ -436,6 +438,7 @@ void weir_sim_terminate(struct weir_sim_host *host)
 	if (!host->runtime)
 		return;
 	weir__sim_trace(host->sim, host, "terminate", host->life, 0);
+	host->terminated = true;
 	weir__self = NULL;
 	weir__world = &host->seam->world;
 	weir__runtime_drain(host->runtime);

@@ -45,10 +45,10 @@ struct raw {
 	struct op ops[OPS];
 	unsigned open;
 	uint64_t word;
-	bool is_done;
 };
 
 static struct raw raws[2];
+static bool is_done[2];
 
 /* --- results --- */
 
@@ -419,22 +419,24 @@ static int raw_main(void *arg)
 	if (!r)
 		drain(raw);
 	close_all(raw);
-	raw->is_done = true;
+	is_done[raw - raws] = true;
 	return 0;
 }
 
 static const char *look_done(void *arg)
 {
 	(void)arg;
-	return raws[0].is_done && raws[1].is_done ? NULL : "they still run";
+	return is_done[0] && is_done[1] ? NULL : "they still run";
 }
 
 static int build(struct weir_sim *sim, void *arg)
 {
+	static const struct weir_sim_host_opts opts = { .restarts = true };
+
 	(void)arg;
 	for (unsigned i = 0; i < 2; i++) {
-		raws[i].is_done = false;
-		if (!weir_sim_host(sim, i ? "raw-1" : "raw-0", NULL, raw_main, &raws[i]))
+		is_done[i] = false;
+		if (!weir_sim_host(sim, i ? "raw-1" : "raw-0", &opts, raw_main, &raws[i]))
 			return -ENOMEM;
 	}
 	return weir_sim_eventually(sim, "the raw operations end", look_done, NULL);
@@ -444,6 +446,6 @@ const struct weir_sim_scenario weir__sim_raw = {
 	.name = "raw",
 	.about = "raw SQEs in chains: each has one final CQE, and a NOTIF where there is one",
 	.build = build,
-	.faults = WEIR_SIM_ALL & ~(WEIR_SIM_KILL | WEIR_SIM_POWER),
+	.faults = WEIR_SIM_ALL,
 	.faults_ns = 2 * WEIR_S,
 };

@@ -264,6 +264,7 @@ struct weir_sim_host {
 	int dies;			/* when it next sleeps. 1: killed, 2: its power cut */
 	struct weir_sim_seam *seam;	/* what the process's weir__world and kernel are */
 	bool running;
+	bool terminated;		/* it was asked to end */
 	unsigned life;			/* processes so far */
 	int exit_code;
 	struct weir_node fibers;
@@ -336,6 +337,8 @@ void weir__sim_net_heal(struct weir_sim *sim);
 /* IORING_OP_SOCKET makes a file (one reference), or -errno. */
 int weir__sim_socket(struct weir_sim_host *host, int domain, int type, int protocol,
 		     struct weir_sim_file **ret_file);
+/* A request that waited for a socket is cancelled: what it owes is its notification, or nothing. */
+void weir__sim_send_cancelled(struct weir_sim_req *req);
 /* The seam's socket calls, as kernel.h says; fills those of ops. */
 void weir__sim_net_ops(struct weir_kernel_ops *ops);
 

@@ -171,7 +171,7 @@ struct weir_sim_host_opts {
 	unsigned fds_max;	/* RLIMIT_NOFILE; default 1024 */
 	uint64_t disk_size;	/* bytes; default 256 MiB */
 	bool reliable;		/* no faults of the kernel, disk or process: only the network's */
-	bool restarts;		/* main is run again 100 ms after it was killed */
+	bool restarts;		/* main is run again 100 ms after it was killed or terminated */
 };
 
 /*
