@@ -17,6 +17,7 @@
 #define WINDOW_NS_MAX (300 * WEIR_S)
 
 static void deliver(struct weir_sim_event *event);
+static void deliver_first(struct weir_sim_tube *tube);
 static void retry(struct weir_sim_event *event);
 
 static int64_t now_of(const struct weir_sim_stream *stream)
@@ -150,7 +151,10 @@ static void add_segment(struct weir_sim_tube *tube, int64_t at_ns, uint8_t end)
 	segment->upto = tube->sent;
 	segment->at_ns = at_ns;
 	segment->end = end;
-	if (!tube->deliver.place)
+	/* The loopback is no wire: who sends also receives, in the same breath. */
+	if (stream->host[0] == stream->host[1])
+		deliver_first(tube);
+	else if (!tube->deliver.place)
 		weir__sim_event_arm(stream->net->sim, &tube->deliver, at_ns);
 }
 
@@ -440,23 +444,29 @@ static int64_t hold(struct weir_sim_tube *tube, const struct weir_sim_segment *s
 	return now_of(tube->stream) + tube->drip_ns;
 }
 
+static void deliver_first(struct weir_sim_tube *tube)
+{
+	struct weir_sim_segment segment = tube->segments[tube->first];
+
+	tube->first = (tube->first + 1) % WEIR_SIM_SEGMENTS;
+	tube->count--;
+	arrive(tube, &segment);
+}
+
 static void deliver(struct weir_sim_event *event)
 {
 	struct weir_sim_tube *tube = weir_container_of(event, struct weir_sim_tube, deliver);
 	struct weir_sim_stream *stream = tube->stream;
-	struct weir_sim_segment segment = tube->segments[tube->first];
 	int64_t at_ns;
 
 	if (weir_unlikely(weir__sim_nic_is_off(stream->host[!tube->side]))) {
 		lose_all(tube);
 	} else if (weir_unlikely(tube->held_until_ns > now_of(stream))) {
-		at_ns = hold(tube, &segment);
+		at_ns = hold(tube, &tube->segments[tube->first]);
 		weir__sim_event_arm(stream->net->sim, event, at_ns);
 		return;
 	} else {
-		tube->first = (tube->first + 1) % WEIR_SIM_SEGMENTS;
-		tube->count--;
-		arrive(tube, &segment);
+		deliver_first(tube);
 	}
 	if (tube->count) {
 		at_ns = tube->segments[tube->first].at_ns;
@@ -519,7 +529,7 @@ void weir__sim_stream_finish(struct weir_sim_socket *sock)
 /* Whether the writer of tube is gone and his last word was lost. */
 static bool is_dead(const struct weir_sim_tube *tube)
 {
-	return tube->ended && !tube->severed && !tube->fin_arrived && !tube->count;
+	return tube->ended && !tube->fin_arrived && !tube->count;
 }
 
 void weir__sim_stream_heal(struct weir_sim_stream *stream)
@@ -548,6 +558,7 @@ void weir__sim_stream_heal(struct weir_sim_stream *stream)
 		if (tube->retry.place)
 			weir__sim_event_arm(sim, &tube->retry, sim->now_ns + RETRY_NS);
 	}
+	weir__sim_stream_settle(stream);
 }
 
 /* --- reading and writing --- */
