@@ -145,11 +145,15 @@ static __attribute__((noinline)) void end(struct weir_coro *coro)
 {
 	struct weir_worker *worker = coro->worker;
 
+	if (weir_unlikely(coro->groups != NULL))
+		weir__groups_abandon(coro);
 	if (coro->locals_set)
 		drop_locals(coro);
 	coro->ended = true;
 	coro->since_ns = worker->now_ns;
 	worker->live--;
+	if (coro->group)
+		coro->group->ended(coro->group, coro);
 	if (coro->joiner)
 		weir__wait_wake(coro->joiner, 0);
 	if (coro->detached)
@@ -209,6 +213,9 @@ static void coro_init(struct weir_coro *coro, struct weir_worker *worker,
 	coro->since_ns = worker->now_ns;
 	coro->shields = 0;
 	coro->cancelled = false;
+	coro->asked = false;
+	coro->group = NULL;
+	coro->groups = NULL;
 	coro->detached = opts->detached;
 	coro->ended = false;
 	coro->locals_set = 0;
@@ -328,11 +335,10 @@ void weir_coro_detach(struct weir_coro *coro)
 void weir_coro_cancel(struct weir_coro *coro)
 {
 	check_home(coro);
-	if (coro->cancelled || coro->ended)
+	if (coro->asked || coro->ended)
 		return;
-	coro->cancelled = true;
-	if (coro->wait && !coro->shields)
-		weir__wait_end(coro->wait, -ECANCELED);
+	coro->asked = true;
+	weir__coro_ask(coro);
 }
 
 bool weir_coro_is_cancelled(void)
@@ -423,7 +429,7 @@ void *weir_coro_local_get(unsigned index)
 
 /* --- listing --- */
 
-static const char *state_of(const struct weir_coro *coro)
+const char *weir__coro_state(const struct weir_coro *coro)
 {
 	if (coro->ended)
 		return "ended";
@@ -442,7 +448,7 @@ static void describe(const struct weir_coro *coro, struct weir_coro_info *info)
 		sp = __builtin_frame_address(0);
 	*info = (struct weir_coro_info){
 		.name = coro->name,
-		.state = state_of(coro),
+		.state = weir__coro_state(coro),
 		.since_ns = coro->since_ns,
 		.deadline_ns = coro->deadline_ns,
 		.stack_used = (size_t)(top - sp),

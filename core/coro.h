@@ -25,6 +25,21 @@
 struct weir_wait;
 struct weir_worker;
 
+/*
+ * Coroutines that belong together, for scopes (futures/scope.c). owner opened it; groups that it
+ * has open nest. Who is cancelled when: core/group.c. It waits for nothing and frees nothing.
+ */
+struct weir_group {
+	struct weir_group *outer;	/* owner's others, NULL at the ends */
+	struct weir_group *inner;
+	struct weir_coro *owner;
+	struct weir_node children;	/* weir_coro.sibling, oldest first */
+	bool cancelled;
+	bool shielded;			/* what is outside of it does not cancel owner */
+	void (*ended)(struct weir_group *group, struct weir_coro *child);
+	void (*abandoned)(struct weir_group *group);	/* owner's fn returned: closes it, waits */
+};
+
 struct weir_coro_local {
 	void *value;
 	void (*drop)(void *value);
@@ -42,7 +57,8 @@ struct weir_coro {
 	int64_t deadline_ns;
 	int64_t since_ns;		/* when it entered its state */
 	unsigned shields;
-	bool cancelled;
+	bool cancelled;			/* its waiting calls say so */
+	bool asked;			/* by weir_coro_cancel() */
 	bool detached;
 	bool ended;
 	uint8_t locals_set;		/* bit n: locals[n] has a value */
@@ -51,6 +67,9 @@ struct weir_coro {
 	weir_coro_fn fn;
 
 	void *arg;
+	struct weir_group *group;	/* it is a child of, or NULL */
+	struct weir_group *groups;	/* it has open: the innermost, or NULL */
+	struct weir_node sibling;	/* group->children */
 	int res;			/* what fn returned */
 	uint32_t index;			/* of its stack */
 	struct weir_node node;		/* coros->all */
@@ -99,8 +118,31 @@ const char *weir__coros_current_name(void);
 /* The run function of a coroutine's task: switches to it until it waits. */
 void weir__coro_run(struct weir_task *task);
 
+/* As in struct weir_coro_info. */
+const char *weir__coro_state(const struct weir_coro *coro);
+
 /* Frees an ended coroutine. Nothing runs on its stack. */
 void weir__coro_free(struct weir_coro *coro);
+
+/* --- group.c --- */
+
+/* The running coroutine opens group inside those it has open. The rest of group is set. */
+void weir__group_open(struct weir_group *group);
+
+/* It is the innermost, and has no children. */
+void weir__group_close(struct weir_group *group);
+
+/* coro, just spawned, becomes the youngest child: cancelled, when owner would be in group. */
+void weir__group_add(struct weir_group *group, struct weir_coro *coro);
+
+/* Cancels the children, and owner until it closes group. */
+void weir__group_cancel(struct weir_group *group);
+
+/* Brings coro->cancelled up to date with who asked. */
+void weir__coro_ask(struct weir_coro *coro);
+
+/* coro's fn has returned: whose child it is learns of it, what it has open is closed. May wait. */
+void weir__groups_abandon(struct weir_coro *coro);
 
 /*
  * Reports a stack overflow by its coroutine's name; see overflow.c. Once for each

@@ -45,6 +45,8 @@ struct weir_histogram;
 	X(FUTURES_HIGH, GAUGE, "weir_futures_high", "The most of them at once.")                  \
 	X(FUTURES_REFUSED, COUNTER, "weir_futures_refused", "Futures refused: max or no memory.") \
 	X(UNOBSERVED, COUNTER, "weir_rejections_unobserved", "Rejections nobody looked at.")      \
+	X(SCOPES, GAUGE, "weir_scopes", "Scopes that are open.")                                  \
+	X(SCOPES_ABANDONED, COUNTER, "weir_scopes_abandoned", "Scopes that nobody joined.")       \
 	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")  \
 	X(FILES_OPEN, GAUGE, "weir_files_open", "Files and directories that are open.")           \
 	X(FILES_HOT, COUNTER, "weir_files_hot", "Reads and writes of files without the ring.")    \

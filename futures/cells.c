@@ -20,6 +20,8 @@ static void futures_exit(struct weir_worker_exit *hook)
 	/* What is still held then is held by nobody who runs. */
 	futures->small.in_use = 0;
 	futures->large.in_use = 0;
+	futures->scopes.in_use = 0;
+	weir__slab_fini(&futures->scopes);
 	weir__slab_fini(&futures->small);
 	weir__slab_fini(&futures->large);
 	weir__free(futures, sizeof(*futures));
@@ -34,6 +36,7 @@ static int futures_create(struct weir_worker *worker)
 	futures->count_max = count_max_of(worker);
 	weir_assert(weir__slab_init(&futures->small, FUTURE_SIZE, SIZE_MAX) == 0);
 	weir_assert(weir__slab_init(&futures->large, FUTURE_SIZE_LARGE, SIZE_MAX) == 0);
+	weir_assert(weir__slab_init(&futures->scopes, SCOPE_SIZE, futures->count_max) == 0);
 	futures->exit.run = futures_exit;
 	weir__worker_at_exit(worker, &futures->exit);
 	worker->futures = futures;

@@ -97,6 +97,7 @@ struct weir_future {
 /* A worker's futures. */
 struct weir_futures {
 	struct weir_slab small, large;
+	struct weir_slab scopes;	/* scope.c */
 	size_t count_soft;		/* the lower of the next two: nothing to do below */
 	size_t count_high;
 	size_t count_max;
@@ -109,6 +110,7 @@ struct weir_futures {
 
 #define FUTURE_SIZE 128
 #define FUTURE_SIZE_LARGE 256
+#define SCOPE_SIZE 192
 
 /* --- cells.c: memory --- */
 
