@@ -8,7 +8,8 @@
  *		return r;
  *	weir_scope_go(&scope, fetch, &left);		a coroutine each
  *	weir_scope_go(&scope, fetch, &right);
- *	return weir_scope_join(&scope, NULL);		both have ended: left and right are ours again
+ *	return weir_scope_join(&scope, NULL);		both have ended: left and right are ours
+ *again
  *
  * A scope is opened by a coroutine, its owner, and closed by joining it. Its children are
  * coroutines of the same worker, started by weir_scope_go() from the owner or from another child.
@@ -52,7 +53,7 @@ enum weir_scope_policy {
 /* What became of the children. */
 struct weir_scope_result {
 	unsigned started;
-	unsigned failed;	/* returned less than 0, other than the -ECANCELED they were asked for */
+	unsigned failed; /* returned less than 0, other than the -ECANCELED they were asked for */
 	int error;		/* of the first that failed, else 0 */
 	const char *name;	/* its name, else NULL */
 };
