@@ -3,7 +3,9 @@
  * gather.c - gate, barrier, once and event: what coroutines meet at. The rest of weir_sync.h, what
  * is held, is in sync.c.
  */
-#include "futures/waiters.h"
+#include "futures/weir_sync.h"
+
+#include "core/waiters.h"
 
 /* --- gate --- */
 

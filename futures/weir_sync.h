@@ -24,16 +24,11 @@
 #define WEIR_SYNC_H
 
 #include "weir_core.h"
+#include "weir_waiters.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Who waits, the first in line first. Part of the others. */
-struct weir_waiters {
-	void *next_;
-	void *prev_;
-};
 
 /* --- mutex: one at a time --- */
 
@@ -62,7 +57,10 @@ struct weir_cond {
 	void *home_;
 };
 
+/* Returns 0, -EDEADLK outside a worker. */
 WEIR_API int weir_cond_init(struct weir_cond *cond);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_cond_fini(struct weir_cond *cond);
 
 /*
@@ -86,7 +84,10 @@ struct weir_rwlock {
 	void *home_;
 };
 
+/* Returns 0, -EDEADLK outside a worker. */
 WEIR_API int weir_rwlock_init(struct weir_rwlock *rwlock);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_rwlock_fini(struct weir_rwlock *rwlock);
 
 /*
@@ -136,7 +137,10 @@ struct weir_gate {
 	void *home_;
 };
 
+/* Returns 0, -EDEADLK outside a worker. */
 WEIR_API int weir_gate_init(struct weir_gate *gate);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_gate_fini(struct weir_gate *gate);
 
 /* Never waits. Returns 0, -ESHUTDOWN once it is closed. */
@@ -161,8 +165,10 @@ struct weir_barrier {
 	void *home_;
 };
 
-/* For count coroutines at a time. Returns 0, -EINVAL for 0. */
+/* For count coroutines at a time. Returns 0, -EINVAL for 0, -EDEADLK outside a worker. */
 WEIR_API int weir_barrier_init(struct weir_barrier *barrier, unsigned count);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_barrier_fini(struct weir_barrier *barrier);
 
 /*
@@ -182,7 +188,10 @@ struct weir_once {
 	void *home_;
 };
 
+/* Returns 0, -EDEADLK outside a worker. */
 WEIR_API int weir_once_init(struct weir_once *once);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_once_fini(struct weir_once *once);
 
 /*
@@ -202,12 +211,19 @@ struct weir_event {
 	void *home_;
 };
 
+/* Returns 0, -EDEADLK outside a worker. */
 WEIR_API int weir_event_init(struct weir_event *event);
+
+/* Returns 0, -EBUSY. */
 WEIR_API int weir_event_fini(struct weir_event *event);
 
 /* Lets all who wait go on, and those who come until it is cleared. Returns 0. */
 WEIR_API int weir_event_set(struct weir_event *event);
+
+/* Those who come from now on wait. Returns 0. */
 WEIR_API int weir_event_clear(struct weir_event *event);
+
+/* Whether who comes now would not wait. */
 WEIR_API bool weir_event_is_set(const struct weir_event *event);
 
 /* Returns 0 when it is set, or was since the wait began; waiting adds its errors. */

@@ -103,7 +103,7 @@ static void who_is_cancelled_or_late_leaves_the_line_without_the_mutex(void)
 	assert_string_equal(trail, "c");
 }
 
-static void a_mutex_that_was_handed_over_is_held_though_its_coroutine_was_cancelled_then(void)
+static void a_mutex_that_was_handed_over_is_held_by_a_coroutine_cancelled_then(void)
 {
 	struct party p = { .n = 0 };
 	struct weir_mutex mutex;
@@ -405,7 +405,7 @@ int main(void)
 		on_worker(a_mutex_is_held_by_one_at_a_time_in_the_order_they_came),
 		on_worker(who_is_cancelled_or_late_leaves_the_line_without_the_mutex),
 		on_worker(
-			a_mutex_that_was_handed_over_is_held_though_its_coroutine_was_cancelled_then),
+			a_mutex_that_was_handed_over_is_held_by_a_coroutine_cancelled_then),
 		on_worker(what_is_free_is_had_by_a_cancelled_coroutine_too),
 		on_worker(a_mutex_in_the_wrong_state_has_a_defined_answer),
 		on_worker(a_signal_lets_the_first_go_on_and_a_broadcast_all),

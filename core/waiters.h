@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * waiters.h - a line of coroutines that wait for something of this core: first come, first served,
- * and who is cancelled leaves it. What sync.c and channels are made of.
+ * and who is cancelled leaves it. What credits, locks and channels are made of.
  */
-#ifndef WEIR_FUTURES_WAITERS_H
-#define WEIR_FUTURES_WAITERS_H
+#ifndef WEIR_CORE_WAITERS_H
+#define WEIR_CORE_WAITERS_H
 
 #include "core/queue.h"
 #include "core/waiting.h"
+#include "core/weir_waiters.h"
 #include "core/worker.h"
-#include "futures/weir_sync.h"
 
 struct weir_waiter {
 	struct weir_wait wait;
