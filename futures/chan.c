@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chan.c - channels: items of a QUEUE from senders to receivers.
+ *
+ * Who comes second does the work of both: a sender that finds a receiver waiting copies its item
+ * straight to it, a receiver that takes an item lets the first waiting sender's take its place. So
+ * a woken coroutine has its result already and looks at nothing again.
+ */
+#include "futures/chan.h"
+
+#include "core/alloc.h"
+#include "core/weir_credit.h"
+
+static void chan_check(const struct weir_chan *chan)
+{
+	weir_assert(chan->lane.count + chan->lane.reserved <= chan->capacity);
+	weir_assert(weir__waiters_is_empty(&chan->receivers) || !chan->lane.count);
+}
+
+static inline char *item_at(const struct weir_chan *chan, const struct chan_lane *lane,
+			    unsigned index)
+{
+	return lane->items + (size_t)index * chan->item_size;
+}
+
+static inline unsigned room(const struct weir_chan *chan, const struct chan_lane *lane)
+{
+	return chan->capacity - lane->count - lane->reserved;
+}
+
+/* Behind the last. */
+static inline void put(struct weir_chan *chan, struct chan_lane *lane, const void *item)
+{
+	unsigned index = lane->head + lane->count;
+
+	if (index >= chan->capacity)
+		index -= chan->capacity;
+	chan_copy(item_at(chan, lane, index), item, chan->item_size);
+	lane->count++;
+}
+
+static inline void take(struct weir_chan *chan, struct chan_lane *lane, void *item)
+{
+	chan_copy(item, item_at(chan, lane, lane->head), chan->item_size);
+	lane->count--;
+	if (++lane->head == chan->capacity)
+		lane->head = 0;
+}
+
+static void give_credit(struct weir_chan *chan, unsigned count)
+{
+	if (weir_unlikely(chan->credit != NULL))
+		weir_credit_give(chan->credit, count, count * chan->item_size);
+}
+
+/* --- who waits --- */
+
+static void leave(struct weir_wait *wait, int reason);
+
+struct waiting {
+	struct chan_party party;
+	struct weir_chan *chan;
+	struct weir_chan_wait *w;
+};
+
+int weir__chan_wait(struct weir_chan *chan, struct weir_waiters *line, struct weir_chan_wait *w,
+		    int64_t deadline_ns)
+{
+	struct waiting waiting = { .chan = chan, .w = w };
+	int r = weir__wait_check(deadline_ns);
+
+	if (r)
+		return r;
+	w->party_ = &waiting.party;
+	weir__wait_init(&waiting.party.wait);
+	weir__list_push(weir__waiters_head(line), chan_wait_node(w));
+	return weir__wait_park(&waiting.party.wait, chan->name, leave, deadline_ns);
+}
+
+/* Lets those in who wait for room, while there is some. */
+static void feed(struct weir_chan *chan, struct chan_lane *lane)
+{
+	struct weir_chan_wait *w;
+
+	while (room(chan, lane) && (w = chan_wait_first(&lane->senders))) {
+		if (!w->count_) {
+			put(chan, lane, w->item_);
+			chan->sent++;
+		} else if (w->count_ <= room(chan, lane)) {
+			lane->reserved += w->count_;
+		} else {
+			return;
+		}
+		chan_fire(w, 0);
+		if ((chan->flags & CHAN_ONESHOT) && lane->count)
+			weir_chan_close(chan);
+	}
+}
+
+/* Those behind one who waited for more room than there is may go on. */
+static void leave(struct weir_wait *wait, int reason)
+{
+	struct waiting *waiting = weir_container_of(wait, struct waiting, party.wait);
+
+	chan_fire(waiting->w, reason);
+	if (waiting->w->count_)
+		feed(waiting->chan, &waiting->chan->lane);
+}
+
+static void fire_all(struct weir_waiters *line, int res)
+{
+	struct weir_chan_wait *w;
+
+	while ((w = chan_wait_first(line)))
+		chan_fire(w, res);
+}
+
+/* --- sending --- */
+
+/* An item that has its room, or needs none. */
+static inline void push(struct weir_chan *chan, struct chan_lane *lane, const void *item)
+{
+	struct weir_chan_wait *w = chan_wait_first(&chan->receivers);
+
+	chan->sent++;
+	if (w) {
+		chan_copy(w->item_, item, chan->item_size);
+		give_credit(chan, 1);
+		chan_fire(w, 0);
+	} else {
+		put(chan, lane, item);
+	}
+}
+
+static bool may_send(const struct weir_chan *chan, const struct chan_lane *lane)
+{
+	if (weir_unlikely((chan->flags & CHAN_ONESHOT) && lane->reserved))
+		return false;
+	return !weir__waiters_is_empty(&chan->receivers) ||
+	       (room(chan, lane) && weir__waiters_is_empty(&lane->senders));
+}
+
+static int send_now(struct weir_chan *chan, struct chan_lane *lane, const void *item)
+{
+	if (chan->flags & CHAN_CLOSED)
+		return -EPIPE;
+	if (chan->flags & CHAN_READ)
+		return weir__chan_publish_now(chan, item);
+	if (!may_send(chan, lane))
+		return -EAGAIN;
+	push(chan, lane, item);
+	if (chan->flags & CHAN_ONESHOT)
+		weir_chan_close(chan);
+	return 0;
+}
+
+static int send_or_wait(struct weir_chan *chan, struct chan_lane *lane, const void *item,
+			int64_t deadline_ns)
+{
+	struct weir_chan_wait w = { .item_ = (void *)(uintptr_t)item };
+	int r = send_now(chan, lane, item);
+
+	if (r != -EAGAIN)
+		return r;
+	return weir__chan_wait(chan, &lane->senders, &w, deadline_ns);
+}
+
+static int send_paid(struct weir_chan *chan, struct chan_lane *lane, const void *item,
+		     int64_t deadline_ns)
+{
+	int r;
+
+	if (chan->flags & CHAN_CLOSED)
+		return -EPIPE;
+	r = weir_credit_take(chan->credit, 1, chan->item_size, deadline_ns);
+	if (r)
+		return r;
+	r = send_or_wait(chan, lane, item, deadline_ns);
+	if (r)
+		give_credit(chan, 1);
+	return r;
+}
+
+static __attribute__((noinline)) int send_slow(struct weir_chan *chan, unsigned lane,
+					       const void *item, int64_t deadline_ns)
+{
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (lane >= chan->lane_count)
+		return -EINVAL;
+	if (chan->credit)
+		return send_paid(chan, &chan->lanes[lane], item, deadline_ns);
+	return send_or_wait(chan, &chan->lanes[lane], item, deadline_ns);
+}
+
+int weir_chan_send(struct weir_chan *chan, const void *item, int64_t deadline_ns)
+{
+	if (weir_unlikely(chan->home != weir__self || chan->flags ||
+			  !may_send(chan, &chan->lane)))
+		return send_slow(chan, 0, item, deadline_ns);
+	push(chan, &chan->lane, item);
+	return 0;
+}
+
+int weir_chan_send_lane(struct weir_chan *chan, unsigned lane, const void *item,
+			int64_t deadline_ns)
+{
+	return send_slow(chan, lane, item, deadline_ns);
+}
+
+int weir__chan_send_now(struct weir_chan *chan, const void *item)
+{
+	return send_now(chan, chan->lanes, item);
+}
+
+/* As many as fit at once, nobody waiting at either side. */
+static unsigned put_n(struct weir_chan *chan, const char *items, unsigned count)
+{
+	struct chan_lane *lane = &chan->lane;
+	unsigned done = 0;
+
+	while (done < count && room(chan, lane)) {
+		unsigned index = lane->head + lane->count, n = count - done;
+
+		if (index >= chan->capacity)
+			index -= chan->capacity;
+		if (n > chan->capacity - index)
+			n = chan->capacity - index;
+		if (n > room(chan, lane))
+			n = room(chan, lane);
+		memcpy(item_at(chan, lane, index), items + done * chan->item_size,
+		       n * chan->item_size);
+		lane->count += n;
+		done += n;
+	}
+	chan->sent += done;
+	return done;
+}
+
+static bool is_plain(const struct weir_chan *chan)
+{
+	return !chan->flags && weir__waiters_is_empty(&chan->receivers) &&
+	       weir__waiters_is_empty(&chan->lane.senders);
+}
+
+ssize_t weir_chan_send_n(struct weir_chan *chan, const void *items, unsigned count,
+			 int64_t deadline_ns)
+{
+	const char *item = items;
+	unsigned done = 0;
+	int r;
+
+	if (weir_unlikely(chan->home != weir__self))
+		return -EPROTO;
+	while (done < count) {
+		if (is_plain(chan) && room(chan, &chan->lane)) {
+			done += put_n(chan, item + done * chan->item_size, count - done);
+			continue;
+		}
+		r = weir_chan_send(chan, item + done * chan->item_size, deadline_ns);
+		if (r)
+			return done ? (ssize_t)done : r;
+		done++;
+	}
+	return count;
+}
+
+/* --- receiving --- */
+
+/* Of the first who waits with an item, not for room. */
+static bool take_from_sender(struct weir_chan *chan, struct chan_lane *lane, void *item)
+{
+	struct weir_node *head = weir__waiters_head(&lane->senders);
+
+	for (struct weir_node *node = head->next; node != head; node = node->next) {
+		struct weir_chan_wait *w = (struct weir_chan_wait *)(void *)node;
+
+		if (w->count_)
+			continue;
+		chan_copy(item, w->item_, chan->item_size);
+		chan->sent++;
+		chan_fire(w, 0);
+		return true;
+	}
+	return false;
+}
+
+static bool is_reserved(const struct weir_chan *chan)
+{
+	for (unsigned i = 0; i < chan->lane_count; i++)
+		if (chan->lanes[i].reserved)
+			return true;
+	return false;
+}
+
+static int receive_now(struct weir_chan *chan, void *item)
+{
+	for (unsigned i = 0; i < chan->lane_count; i++) {
+		struct chan_lane *lane = &chan->lanes[i];
+
+		if (lane->count) {
+			take(chan, lane, item);
+			feed(chan, lane);
+		} else if ((chan->flags & CHAN_ONESHOT) || !take_from_sender(chan, lane, item)) {
+			continue;
+		}
+		give_credit(chan, 1);
+		return 0;
+	}
+	if ((chan->flags & CHAN_CLOSED) && !is_reserved(chan))
+		return -EPIPE;
+	return -EAGAIN;
+}
+
+static __attribute__((noinline)) int receive_slow(struct weir_chan *chan, void *item,
+						  int64_t deadline_ns)
+{
+	struct weir_chan_wait w = { .item_ = item };
+	int r;
+
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (chan->flags & CHAN_READ)
+		return -EINVAL;
+	r = receive_now(chan, item);
+	if (r != -EAGAIN)
+		return r;
+	return weir__chan_wait(chan, &chan->receivers, &w, deadline_ns);
+}
+
+int weir_chan_receive(struct weir_chan *chan, void *item, int64_t deadline_ns)
+{
+	struct chan_lane *lane = &chan->lane;
+
+	if (weir_unlikely(chan->home != weir__self || (chan->flags & ~CHAN_CLOSED) || !lane->count))
+		return receive_slow(chan, item, deadline_ns);
+	take(chan, lane, item);
+	if (weir_unlikely(!weir__waiters_is_empty(&lane->senders)))
+		feed(chan, lane);
+	return 0;
+}
+
+int weir__chan_receive_now(struct weir_chan *chan, void *item)
+{
+	return receive_now(chan, item);
+}
+
+static unsigned take_n(struct weir_chan *chan, char *items, unsigned count)
+{
+	struct chan_lane *lane = &chan->lane;
+	unsigned done = 0;
+
+	while (done < count && lane->count) {
+		unsigned n = count - done;
+
+		if (n > chan->capacity - lane->head)
+			n = chan->capacity - lane->head;
+		if (n > lane->count)
+			n = lane->count;
+		memcpy(items + done * chan->item_size, item_at(chan, lane, lane->head),
+		       n * chan->item_size);
+		lane->count -= n;
+		lane->head += n;
+		if (lane->head == chan->capacity)
+			lane->head = 0;
+		done += n;
+	}
+	return done;
+}
+
+ssize_t weir_chan_receive_n(struct weir_chan *chan, void *items, unsigned count,
+			    int64_t deadline_ns)
+{
+	char *item = items;
+	unsigned done = 0;
+	int r;
+
+	if (weir_unlikely(chan->home != weir__self))
+		return -EPROTO;
+	if (!count)
+		return -EINVAL;
+	if (is_plain(chan) && chan->lane.count)
+		return take_n(chan, items, count);
+	for (; done < count; done++) {
+		r = weir_chan_receive(chan, item + done * chan->item_size, done ? 0 : deadline_ns);
+		if (r)
+			return done ? (ssize_t)done : r;
+	}
+	return done;
+}
+
+/* --- the end --- */
+
+static void drop_item(struct weir_chan *chan, void *item)
+{
+	chan->dropped++;
+	if (chan->drop)
+		chan->drop(item, chan->drop_arg);
+}
+
+static void drop_all(struct weir_chan *chan)
+{
+	if (chan->flags & CHAN_READ) {
+		weir__chan_published_drop(chan);
+		return;
+	}
+	for (unsigned i = 0; i < chan->lane_count; i++) {
+		struct chan_lane *lane = &chan->lanes[i];
+
+		while (lane->count) {
+			char *item = item_at(chan, lane, lane->head);
+
+			lane->count--;
+			if (++lane->head == chan->capacity)
+				lane->head = 0;
+			give_credit(chan, 1);
+			drop_item(chan, item);
+		}
+	}
+}
+
+static bool is_empty(const struct weir_chan *chan)
+{
+	for (unsigned i = 0; i < chan->lane_count; i++)
+		if (chan->lanes[i].count || chan->lanes[i].reserved)
+			return false;
+	return true;
+}
+
+/* Once nothing can come any more, those who wait for it learn of it. */
+static void end_receivers(struct weir_chan *chan)
+{
+	if ((chan->flags & CHAN_CLOSED) && is_empty(chan))
+		fire_all(&chan->receivers, -EPIPE);
+}
+
+int weir_chan_close(struct weir_chan *chan)
+{
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (chan->flags & CHAN_CLOSED)
+		return 0;
+	chan->flags |= CHAN_CLOSED;
+	for (unsigned i = 0; i < chan->lane_count; i++)
+		fire_all(&chan->lanes[i].senders, -EPIPE);
+	if (chan->flags & CHAN_READ)
+		weir__chan_readers_end(chan, -EPIPE);
+	else
+		end_receivers(chan);
+	return 0;
+}
+
+int weir_chan_hang_up(struct weir_chan *chan)
+{
+	int r = weir_chan_close(chan);
+
+	if (r || (chan->flags & CHAN_HUNG_UP))
+		return r;
+	chan->flags |= CHAN_HUNG_UP;
+	fire_all(&chan->receivers, -EPIPE);
+	drop_all(chan);
+	return 0;
+}
+
+/* --- room first --- */
+
+static int reserve(struct weir_chan *chan, unsigned count, int64_t deadline_ns)
+{
+	struct weir_chan_wait w = { .count_ = count };
+	struct chan_lane *lane = &chan->lane;
+
+	if (room(chan, lane) < count || !weir__waiters_is_empty(&lane->senders))
+		return weir__chan_wait(chan, &lane->senders, &w, deadline_ns);
+	lane->reserved += count;
+	return 0;
+}
+
+int weir_chan_reserve(struct weir_chan *chan, unsigned count, int64_t deadline_ns,
+		      struct weir_chan_room *ret_room)
+{
+	int r;
+
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (!count || count > chan->capacity || (chan->flags & (CHAN_READ | CHAN_LANES)))
+		return -EINVAL;
+	if (chan->flags & CHAN_CLOSED)
+		return -EPIPE;
+	if (chan->credit) {
+		r = weir_credit_take(chan->credit, count, count * chan->item_size, deadline_ns);
+		if (r)
+			return r;
+	}
+	r = chan->flags & CHAN_CLOSED ? -EPIPE : reserve(chan, count, deadline_ns);
+	if (r)
+		give_credit(chan, count);
+	else
+		*ret_room = (struct weir_chan_room){ .chan_ = chan, .count_ = count };
+	return r;
+}
+
+int weir_chan_commit(struct weir_chan_room *room, const void *item)
+{
+	struct weir_chan *chan = room->chan_;
+
+	if (!chan || !room->count_)
+		return -EINVAL;
+	if (chan->home != weir__self)
+		return -EPROTO;
+	chan->lane.reserved--;
+	room->count_--;
+	if (chan->flags & CHAN_HUNG_UP) {
+		chan->sent++;
+		give_credit(chan, 1);
+		drop_item(chan, (void *)(uintptr_t)item);
+		return 0;
+	}
+	push(chan, &chan->lane, item);
+	if (chan->flags & CHAN_ONESHOT)
+		weir_chan_close(chan);
+	end_receivers(chan);
+	return 0;
+}
+
+void weir_chan_abort(struct weir_chan_room *room)
+{
+	struct weir_chan *chan = room->chan_;
+
+	room->chan_ = NULL;
+	if (!chan || !room->count_)
+		return;
+	weir_assert(chan->home == weir__self);
+	chan->lane.reserved -= room->count_;
+	give_credit(chan, room->count_);
+	room->count_ = 0;
+	feed(chan, &chan->lane);
+	end_receivers(chan);
+}
+
+/* --- life --- */
+
+static int options_check(const struct weir_chan_opts *opts)
+{
+	bool is_queue = opts->kind == WEIR_QUEUE;
+
+	if (!weir__self)
+		return -EDEADLK;
+	if (opts->kind > WEIR_WATCH || !opts->item_size ||
+	    opts->item_size > WEIR_CHAN_ITEM_SIZE_MAX || opts->lanes > WEIR_CHAN_LANES_MAX)
+		return -EINVAL;
+	if (!is_queue && (opts->lanes > 1 || opts->credit))
+		return -EINVAL;
+	return opts->kind == WEIR_BROADCAST && !opts->capacity ? -EINVAL : 0;
+}
+
+static unsigned flags_of(const struct weir_chan_opts *opts)
+{
+	unsigned flags = 0;
+
+	flags |= opts->lanes > 1 ? CHAN_LANES : 0;
+	flags |= opts->credit ? CHAN_CREDIT : 0;
+	flags |= opts->kind == WEIR_ONESHOT ? CHAN_ONESHOT : 0;
+	flags |= opts->kind >= WEIR_BROADCAST ? CHAN_READ : 0;
+	flags |= opts->kind == WEIR_WATCH ? CHAN_WATCH : 0;
+	return flags;
+}
+
+static int lanes_create(struct weir_chan *chan)
+{
+	size_t size = chan->capacity * chan->item_size;
+	char *items = NULL;
+
+	chan->lanes = &chan->lane;
+	if (chan->lane_count > 1)
+		chan->lanes = weir__calloc(chan->lane_count, sizeof(*chan->lanes));
+	if (!chan->lanes || __builtin_mul_overflow(size, chan->lane_count, &chan->memory))
+		return -ENOMEM;
+	if (chan->memory && !(items = weir__alloc(chan->memory)))
+		return -ENOMEM;
+	for (unsigned i = 0; i < chan->lane_count; i++) {
+		chan->lanes[i].items = items ? items + i * size : NULL;
+		weir__waiters_init(&chan->lanes[i].senders);
+	}
+	return 0;
+}
+
+static void free_chan(struct weir_chan *chan)
+{
+	if (chan->lanes && chan->lanes->items)
+		weir__free(chan->lanes->items, chan->memory);
+	if (chan->lane_count > 1)
+		weir__free(chan->lanes, chan->lane_count * sizeof(*chan->lanes));
+	weir__free(chan, sizeof(*chan));
+}
+
+int weir_chan_create(const struct weir_chan_opts *opts, struct weir_chan **ret_chan)
+{
+	struct weir_chan *chan;
+	int r = options_check(opts);
+
+	if (r)
+		return r;
+	chan = weir__calloc(1, sizeof(*chan));
+	if (!chan)
+		return -ENOMEM;
+	chan->home = weir__self;
+	chan->flags = flags_of(opts);
+	chan->capacity = opts->capacity;
+	if (opts->kind == WEIR_ONESHOT || opts->kind == WEIR_WATCH)
+		chan->capacity = 1;
+	chan->item_size = opts->item_size;
+	chan->lane_count = opts->lanes ? opts->lanes : 1;
+	chan->name = opts->name ? opts->name : "channel";
+	chan->drop = opts->drop;
+	chan->drop_arg = opts->drop_arg;
+	chan->credit = opts->credit;
+	weir__waiters_init(&chan->receivers);
+	weir__waiters_init(&chan->readers);
+	weir__waiters_init(&chan->lane.senders);
+	r = lanes_create(chan);
+	if (r) {
+		free_chan(chan);
+		return r;
+	}
+	*ret_chan = chan;
+	return 0;
+}
+
+static bool is_in_use(const struct weir_chan *chan)
+{
+	if (!weir__waiters_is_empty(&chan->receivers) || chan->reader_count)
+		return true;
+	for (unsigned i = 0; i < chan->lane_count; i++)
+		if (chan->lanes[i].reserved || !weir__waiters_is_empty(&chan->lanes[i].senders))
+			return true;
+	return false;
+}
+
+int weir_chan_destroy(struct weir_chan *chan)
+{
+	if (!chan)
+		return 0;
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (is_in_use(chan))
+		return -EBUSY;
+	chan_check(chan);
+	drop_all(chan);
+	free_chan(chan);
+	return 0;
+}
+
+static unsigned length(const struct weir_waiters *line)
+{
+	const struct weir_node *head = (const void *)line;
+	unsigned n = 0;
+
+	for (const struct weir_node *node = head->next; node != head; node = node->next)
+		n++;
+	return n;
+}
+
+int weir_chan_info(const struct weir_chan *chan, struct weir_chan_info *ret_info)
+{
+	struct weir_chan_info info = {
+		.name = chan->name,
+		.capacity = chan->capacity,
+		.receivers = length(&chan->receivers),
+		.sent = chan->sent,
+		.dropped = chan->dropped,
+		.is_closed = chan->flags & CHAN_CLOSED,
+		.is_hung_up = chan->flags & CHAN_HUNG_UP,
+	};
+
+	if (chan->home != weir__self)
+		return -EPROTO;
+	for (unsigned i = 0; i < chan->lane_count; i++) {
+		info.count += chan->lanes[i].count;
+		info.senders += length(&chan->lanes[i].senders);
+	}
+	if (chan->flags & CHAN_READ)
+		info.count = (unsigned)(chan->next_number - chan->first_number);
+	*ret_info = info;
+	return 0;
+}
