@@ -21,6 +21,8 @@
 #define SLOW_NS_MAX (5 * WEIR_S)
 #define SWAP_NS_MAX (10 * WEIR_MS)
 #define BLOCK 512		/* of O_DIRECT */
+#define LARGEFILE 0100000	/* the kernel's; O_LARGEFILE is 0 here */
+#define RWF_KNOWN (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND)
 
 static struct weir_sim *sim_of(const struct weir_sim_host *host)
 {
@@ -138,6 +140,8 @@ int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, i
 	int64_t size;
 	int r;
 
+	if (flags & ~RWF_KNOWN)
+		return -EOPNOTSUPP;
 	if (moves)
 		offset = open->position;
 	r = check_transfer(open, iov, count, offset, false);
@@ -169,6 +173,8 @@ int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, 
 	int64_t size;
 	int r;
 
+	if (flags & ~RWF_KNOWN)
+		return -EOPNOTSUPP;
 	if (moves)
 		offset = open->position;
 	r = check_transfer(open, iov, count, offset, true);
@@ -482,6 +488,17 @@ int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base,
 	return 0;
 }
 
+/* openat(2) ignores what it does not know; openat2(2) does not. */
+static bool is_wrong(const struct open_how *how)
+{
+	const uint64_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
+			       O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | LARGEFILE |
+			       O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
+	bool makes = (how->flags & O_CREAT) || (how->flags & O_TMPFILE) == O_TMPFILE;
+
+	return (how->flags & ~known) || (how->mode && !makes);
+}
+
 static int issue_open(struct weir_sim_req *req)
 {
 	const struct io_uring_sqe *sqe = &req->soft.sqe;
@@ -492,9 +509,9 @@ static int issue_open(struct weir_sim_req *req)
 	int r = weir__sim_base(host, sqe->fd, &base);
 
 	if (sqe->opcode == IORING_OP_OPENAT2) {
-		if (sqe->len < sizeof(how))
-			return -EINVAL;
 		memcpy(&how, (const void *)(uintptr_t)sqe->addr2, sizeof(how));
+		if (is_wrong(&how))
+			return -EINVAL;
 	}
 	if (*(const char *)(uintptr_t)sqe->addr == '/' && r == -EBADF)
 		r = 0;

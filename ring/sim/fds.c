@@ -50,7 +50,7 @@ void weir__sim_file_wake(struct weir_sim_file *file, unsigned mask)
 		struct weir_sim_req *req = weir_container_of(node, struct weir_sim_req, waiter);
 
 		next = node->next;
-		if (!(req->waits_for & mask) && !(mask & (POLLERR | POLLHUP)))
+		if (!(req->waits_for & mask) && !(mask & (POLLERR | POLLHUP | POLLRDHUP)))
 			continue;
 		weir__node_remove(node);
 		weir__soft_ready(&req->soft);

@@ -3,6 +3,7 @@
  * issue.c - the soft ring's backend: each operation goes to the file or the path it names, now
  * or late; what waits for readiness, and what is being done elsewhere; where the bytes are.
  */
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,7 @@ static int cancel(struct weir_soft_req *soft)
 
 	if (weir__node_is_linked(&req->waiter)) {
 		weir__node_remove(&req->waiter);
+		weir__sim_send_cancelled(req);
 		return weir__sim_fault(host->sim, host, WEIR_SIM_CANCEL, "cancel-first");
 	}
 	if (!req->later.place)
@@ -115,19 +117,60 @@ static bool is_message(unsigned opcode)
 	       opcode == IORING_OP_RECVMSG;
 }
 
-/* An address is read when the operation is submitted; it may be begun much later. */
-static void copy_address(struct weir_sim_req *req)
+/* What is at two addresses of the SQE. */
+static void copy_both(struct weir_sim_req *req, size_t size, size_t size2)
 {
 	struct io_uring_sqe *sqe = &req->soft.sqe;
-	size_t size = sqe->addr2;
+	char *to;
 
-	if (!sqe->addr || !size || size > sizeof(struct sockaddr_storage))
-		return;
-	req->vec = calloc(1, sizeof(*req->vec) + size);
+	req->vec = calloc(1, sizeof(*req->vec) + size + size2);
 	if (!req->vec)
 		return;
-	memcpy(req->vec->iov, (const void *)(uintptr_t)sqe->addr, size);
-	sqe->addr = (uintptr_t)req->vec->iov;
+	to = (char *)req->vec->iov;
+	memcpy(to, (const void *)(uintptr_t)sqe->addr, size);
+	sqe->addr = (uintptr_t)to;
+	if (!size2)
+		return;
+	memcpy(to + size, (const void *)(uintptr_t)sqe->addr2, size2);
+	sqe->addr2 = (uintptr_t)to + size;
+}
+
+static size_t text_size(uint64_t addr)
+{
+	return strlen((const char *)(uintptr_t)addr) + 1;
+}
+
+/* Addresses and paths are read at submission; the operation may begin much later. */
+static void copy_names(struct weir_sim_req *req)
+{
+	const struct io_uring_sqe *sqe = &req->soft.sqe;
+
+	if (!sqe->addr)
+		return;
+	switch (sqe->opcode) {
+	case IORING_OP_CONNECT:
+	case IORING_OP_BIND:
+		if (sqe->addr2 && sqe->addr2 <= sizeof(struct sockaddr_storage))
+			copy_both(req, sqe->addr2, 0);
+		return;
+	case IORING_OP_OPENAT:
+	case IORING_OP_STATX:
+	case IORING_OP_UNLINKAT:
+	case IORING_OP_MKDIRAT:
+		copy_both(req, text_size(sqe->addr), 0);
+		return;
+	case IORING_OP_OPENAT2:
+		copy_both(req, text_size(sqe->addr),
+			  sqe->len < sizeof(struct open_how) ? 0 : sizeof(struct open_how));
+		return;
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_SYMLINKAT:
+	case IORING_OP_LINKAT:
+		copy_both(req, text_size(sqe->addr), text_size(sqe->addr2));
+		return;
+	default:
+		return;
+	}
 }
 
 static void copy_vec(struct weir_sim_req *req)
@@ -313,7 +356,7 @@ static int issue_poll(struct weir_sim_req *req)
 {
 	struct weir_sim_file *file = weir__sim_req_file(req);
 	unsigned mask = req->soft.sqe.poll32_events;
-	unsigned ready = file->ops->poll(file) & (mask | POLLERR | POLLHUP);
+	unsigned ready = file->ops->poll(file) & (mask | POLLERR | POLLHUP | POLLRDHUP);
 	bool is_multishot = req->soft.sqe.len & IORING_POLL_ADD_MULTI;
 
 	if (!ready)
@@ -328,8 +371,11 @@ static int issue_socket(struct weir_sim_req *req)
 	const struct io_uring_sqe *sqe = &req->soft.sqe;
 	struct weir_sim_host *host = weir__sim_req_host(req);
 	struct weir_sim_file *file;
-	int r = weir__sim_socket(host, sqe->fd, (int)sqe->off, (int)sqe->len, &file);
+	int r;
 
+	if (sqe->file_index && (sqe->off & SOCK_CLOEXEC))
+		return -EINVAL;
+	r = weir__sim_socket(host, sqe->fd, (int)sqe->off, (int)sqe->len, &file);
 	if (r < 0)
 		return r;
 	r = sqe->file_index ? weir__soft_install(&req->soft, file) : weir__sim_fd_add(host, file);
@@ -446,12 +492,17 @@ static int fd_install(struct weir_soft *soft, void *file)
 
 /* --- messages between rings --- */
 
-static struct weir_sim_ring *target_of(struct weir_soft_req *req)
+static int find_target(struct weir_soft_req *req, struct weir_sim_ring **ret_ring)
 {
 	struct weir_sim_host *host = weir__sim_ring(req->soft)->host;
 	struct weir_sim_file *file = weir__sim_fd_get(host, req->sqe.fd);
 
-	return file && file->ops == &weir__sim_ring_file_ops ? weir__sim_ring_of_file(file) : NULL;
+	if (!file)
+		return -EBADF;
+	if (file->ops != &weir__sim_ring_file_ops)
+		return -EBADFD;
+	*ret_ring = weir__sim_ring_of_file(file);
+	return (*ret_ring)->soft.disabled ? -EBADFD : 0;
 }
 
 static int message_fd(struct weir_soft_req *req, struct weir_sim_ring *target)
@@ -477,15 +528,14 @@ static int message_fd(struct weir_soft_req *req, struct weir_sim_ring *target)
 static int message(struct weir_soft_req *req)
 {
 	struct weir_sim_host *host = weir__sim_ring(req->soft)->host;
-	struct weir_sim_ring *target = target_of(req);
+	struct weir_sim_ring *target;
 	uint32_t cflags = req->sqe.msg_ring_flags & IORING_MSG_RING_FLAGS_PASS ?
 				  req->sqe.file_index :
 				  0;
+	int r = find_target(req, &target);
 
-	if (!target)
-		return -EBADFD;
-	if (target->soft.disabled)
-		return -EBADFD;
+	if (r < 0)
+		return r;
 	if (weir__sim_fault(host->sim, host, WEIR_SIM_WAKE, "message-fails"))
 		return -ENOMEM;
 	if (req->sqe.addr == IORING_MSG_SEND_FD)
@@ -530,10 +580,8 @@ static void watch(struct weir_soft_req *soft, enum weir_soft_event event, int re
 
 	weir__sim_trace_op(soft, event, res, cflags);
 	if (event == WEIR_SOFT_BEGINS) {
-		if (soft->sqe.opcode == IORING_OP_CONNECT || soft->sqe.opcode == IORING_OP_BIND)
-			copy_address(req);
-		else
-			copy_vec(req);
+		copy_names(req);
+		copy_vec(req);
 		weir__sim_owner_begin(req);
 	} else if (event == WEIR_SOFT_ENDS) {
 		end(req);

@@ -344,6 +344,8 @@ struct weir_sim_socket *weir__sim_socket_create(struct weir_sim_host *host, int 
 unsigned weir__sim_socket_poll(struct weir_sim_file *file);
 /* Those who wait are told what poll() says now. */
 void weir__sim_socket_wake(struct weir_sim_socket *sock);
+/* weir__sim_wait(); what a stream is ready for by now is tried again at once. */
+int weir__sim_socket_wait(struct weir_sim_socket *sock, struct weir_sim_req *req, unsigned mask);
 /* The pending error, negative, which is then none any more; 0. */
 int weir__sim_socket_error(struct weir_sim_socket *sock);
 /* An accepted-to-be socket comes into listener's backlog. */

@@ -178,9 +178,12 @@ static void synack_comes(struct weir_sim_stream *stream)
 	}
 	client->state = SOCKET_CONNECTED;
 	/* Data waits for the ACK: it is the first segment. */
-	if (!send_from(stream, 0, HAND_ACK))
+	if (stream->host[0] == stream->host[1])
+		ack_comes(stream);
+	else if (!send_from(stream, 0, HAND_ACK))
 		arm_in(stream, HAND_ACK, RETRY_NS);
-	stream->way[0].last_ns = stream->hand.at_ns;
+	if (stream->phase == HAND_ACK)
+		stream->way[0].last_ns = stream->hand.at_ns;
 	weir__sim_trace(stream->net->sim, stream->host[0], "net-connected",
 			(int64_t)stream->number, stream->place[1].port);
 	weir__sim_socket_wake(client);

@@ -74,6 +74,19 @@ static int strike(struct weir_sim_socket *sock)
 	return error;
 }
 
+/* The limit is that of the submission. */
+static int add_fd(struct weir_sim_req *req, struct weir_sim_file *file)
+{
+	struct weir_sim_host *host = weir__sim_req_host(req);
+	unsigned fds_max = host->opts.fds_max;
+	int fd;
+
+	host->opts.fds_max = (unsigned)req->later_res;
+	fd = weir__sim_fd_add(host, file);
+	host->opts.fds_max = fds_max;
+	return fd;
+}
+
 static int accept_one(struct weir_sim_socket *sock, struct weir_sim_req *req)
 {
 	const struct io_uring_sqe *sqe = &req->soft.sqe;
@@ -86,7 +99,7 @@ static int accept_one(struct weir_sim_socket *sock, struct weir_sim_req *req)
 	if (sock->state != SOCKET_LISTENS)
 		return -EINVAL;
 	/* The descriptor comes first, even when nobody waits. */
-	if (!sqe->file_index && host->fds_open + FDS_FIRST >= host->opts.fds_max)
+	if (!sqe->file_index && host->fds_open + FDS_FIRST >= (unsigned)req->later_res)
 		return -EMFILE;
 	if (weir__list_is_empty(&sock->backlog))
 		return -EAGAIN;
@@ -97,7 +110,7 @@ static int accept_one(struct weir_sim_socket *sock, struct weir_sim_req *req)
 	child->file.flags = sqe->accept_flags & SOCK_NONBLOCK ? O_NONBLOCK : 0;
 	tell_peer(req, child);
 	r = sqe->file_index ? weir__soft_install(&req->soft, &child->file) :
-			      weir__sim_fd_add(host, &child->file);
+			      add_fd(req, &child->file);
 	if (r < 0)
 		weir__sim_file_put(&child->file);
 	req->soft.cflags = weir__list_is_empty(&sock->backlog) ? 0 : IORING_CQE_F_SOCK_NONEMPTY;
@@ -116,6 +129,8 @@ static int issue_accept(struct weir_sim_socket *sock, struct weir_sim_req *req)
 	    (sqe->file_index && (sqe->accept_flags & SOCK_CLOEXEC)) ||
 	    (is_multishot && sqe->file_index && sqe->file_index != IORING_FILE_INDEX_ALLOC))
 		return -EINVAL;
+	if (!req->later_res)
+		req->later_res = (int)host->opts.fds_max;
 	for (;;) {
 		r = accept_one(sock, req);
 		if (r == -EAGAIN && !(sqe->ioprio & IORING_ACCEPT_DONTWAIT))

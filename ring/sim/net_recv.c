@@ -210,7 +210,7 @@ static int wait_or_end(struct weir_sim_socket *sock, struct weir_sim_req *req)
 {
 	if (!may_wait(sock, req))
 		return req->soft.done ? (int)req->soft.done : -EAGAIN;
-	return weir__sim_wait(req, POLLIN);
+	return weir__sim_socket_wait(sock, req, POLLIN);
 }
 
 static int single(struct weir_sim_socket *sock, struct weir_sim_req *req)

@@ -79,7 +79,7 @@ static int end_zero_copy(struct weir_sim_socket *sock, struct weir_sim_req *req,
 
 	if (weir__sim_fault(host->sim, host, WEIR_SIM_NOTIF, "notify-late")) {
 		ns += weir__sim_delay(host->sim, host, "notify-by", LATE_NS_MAX);
-		copied |= weir__sim_choose(host->sim, host, "copied", 2);
+		copied ^= weir__sim_choose(host->sim, host, "copied", 2);
 	}
 	req->soft.notify = true;
 	req->later_res = 0;
@@ -88,6 +88,13 @@ static int end_zero_copy(struct weir_sim_socket *sock, struct weir_sim_req *req,
 	req->later.run = notify;
 	weir__sim_event_arm(host->sim, &req->later, host->sim->now_ns + ns);
 	return res;
+}
+
+void weir__sim_send_cancelled(struct weir_sim_req *req)
+{
+	if (is_zero_copy(req) && req->soft.done)
+		end_zero_copy(weir__sim_socket_of(weir__sim_req_file(req)), req,
+			      (int)req->soft.done);
 }
 
 /* --- sending --- */
@@ -170,7 +177,7 @@ int weir__sim_issue_send(struct weir_sim_socket *sock, struct weir_sim_req *req)
 		r = attempt(sock, req);
 	if (r == -EAGAIN) {
 		if (may_wait(sock, req))
-			return weir__sim_wait(req, POLLOUT);
+			return weir__sim_socket_wait(sock, req, POLLOUT);
 		if (req->soft.done)
 			r = (int)req->soft.done;
 	}

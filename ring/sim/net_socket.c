@@ -258,6 +258,14 @@ void weir__sim_socket_wake(struct weir_sim_socket *sock)
 		weir__sim_fiber_wake(weir__sim_socket_sim(sock), sock->sleeper);
 }
 
+int weir__sim_socket_wait(struct weir_sim_socket *sock, struct weir_sim_req *req, unsigned mask)
+{
+	if (!weir__sim_is_stream(sock) || !(weir__sim_socket_poll(&sock->file) & mask))
+		return weir__sim_wait(req, mask);
+	weir__soft_ready(&req->soft);
+	return WEIR_SOFT_LATER;
+}
+
 int weir__sim_socket_error(struct weir_sim_socket *sock)
 {
 	int error = sock->error;
@@ -290,7 +298,7 @@ int weir__sim_socket_shutdown(struct weir_sim_socket *sock, int how)
 		weir__sim_socket_wake(sock);
 		return 0;
 	}
-	if (sock->state != SOCKET_CONNECTED)
+	if (sock->state != SOCKET_CONNECTED && sock->family != AF_UNIX)
 		return -ENOTCONN;
 	sock->shut_read |= how != SHUT_WR;
 	if (how != SHUT_RD && !sock->shut_write) {

@@ -46,26 +46,11 @@ void weir__soft_time(struct weir_soft_req *req, int64_t at_ns)
 		soft->ops->kick(soft);
 }
 
-static int64_t span_of(const struct __kernel_timespec *ts)
-{
-	if (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= WEIR_S)
-		return -1;
-	return ts->tv_sec >= WEIR_NEVER / WEIR_S ? WEIR_NEVER : ts->tv_sec * WEIR_S + ts->tv_nsec;
-}
-
 static int issue_timeout(struct weir_soft_req *req)
 {
-	const struct __kernel_timespec *ts = (const void *)(uintptr_t)req->sqe.addr;
-	const unsigned known = IORING_TIMEOUT_ABS | IORING_TIMEOUT_BOOTTIME |
-			       IORING_TIMEOUT_REALTIME | IORING_TIMEOUT_ETIME_SUCCESS |
-			       IORING_TIMEOUT_MULTISHOT;
-	int64_t ns = span_of(ts);
-
-	if (ns < 0 || req->sqe.len != 1 || (req->sqe.timeout_flags & ~known))
-		return -EINVAL;
 	if (req->sqe.off && (req->sqe.timeout_flags & IORING_TIMEOUT_MULTISHOT) == 0)
 		req->want = (int64_t)(req->soft->posted + req->sqe.off);
-	weir__soft_time(req, ns);
+	weir__soft_time(req, req->span_ns);
 	return WEIR_SOFT_LATER;
 }
 
@@ -83,7 +68,6 @@ static struct weir_soft_req *find_timer(struct weir_soft *soft, uint64_t user_da
 static int issue_timeout_remove(struct weir_soft_req *req)
 {
 	struct weir_soft_req *target = find_timer(req->soft, req->sqe.addr);
-	const struct __kernel_timespec *ts = (const void *)(uintptr_t)req->sqe.addr2;
 	unsigned flags = req->sqe.timeout_flags;
 	bool is_link;
 
@@ -94,11 +78,11 @@ static int issue_timeout_remove(struct weir_soft_req *req)
 		return is_link ? -ENOENT : weir__soft_cancel(target);
 	if (is_link != !!(flags & IORING_LINK_TIMEOUT_UPDATE))
 		return -ENOENT;
-	if (span_of(ts) < 0)
+	if (weir__soft_span(req->sqe.addr2) < 0)
 		return -EINVAL;
 	target->sqe.timeout_flags &= ~IORING_TIMEOUT_ABS;
 	target->sqe.timeout_flags |= flags & IORING_TIMEOUT_ABS;
-	weir__soft_time(target, span_of(ts));
+	weir__soft_time(target, weir__soft_span(req->sqe.addr2));
 	return 0;
 }
 
@@ -117,8 +101,6 @@ static void fire_link(struct weir_soft_req *req)
 
 static void fire(struct weir_soft_req *req)
 {
-	const struct __kernel_timespec *ts = (const void *)(uintptr_t)req->sqe.addr;
-
 	weir__node_remove(&req->timed);
 	req->timed.next = NULL;
 	if (req->sqe.opcode == IORING_OP_LINK_TIMEOUT) {
@@ -128,7 +110,7 @@ static void fire(struct weir_soft_req *req)
 	/* off: how often; 0: for ever. */
 	if ((req->sqe.timeout_flags & IORING_TIMEOUT_MULTISHOT) &&
 	    ++req->done != (int64_t)req->sqe.off && weir__soft_more(req, -ETIME, 0)) {
-		weir__soft_time(req, span_of(ts));
+		weir__soft_time(req, req->span_ns);
 		return;
 	}
 	req->want = 0;
@@ -206,12 +188,12 @@ int weir__soft_cancel(struct weir_soft_req *target)
 
 static bool file_matches(const struct weir_soft_req *req, const struct weir_soft_req *target)
 {
+	const struct weir_soft_ops *ops = req->soft->ops;
+
 	if (!target->file)
 		return false;
-	if (!!(req->sqe.cancel_flags & IORING_ASYNC_CANCEL_FD_FIXED) !=
-	    !!(target->sqe.flags & IOSQE_FIXED_FILE))
-		return false;
-	return target->sqe.fd == req->sqe.fd;
+	return ops->file_same ? ops->file_same(req->file, target->file) :
+				req->file == target->file;
 }
 
 static bool matches(const struct weir_soft_req *req, const struct weir_soft_req *target)
@@ -249,10 +231,29 @@ static void cancel_in(struct weir_soft_req *req, struct weir_node *bucket, int *
 		r = weir__soft_cancel(target);
 		if (r == -ENOENT)
 			continue;
-		*last = r;
+		/* A cancelled wait for a word answers with how many, always. */
+		*last = !r && target->sqe.opcode == IORING_OP_FUTEX_WAIT ? 1 : r;
 		if (!r || !all)
 			++*found;
 	}
+}
+
+/* What a descriptor means now: whose number it was before does not matter. */
+static int take_wanted_file(struct weir_soft_req *req)
+{
+	struct weir_soft *soft = req->soft;
+	unsigned slot = (unsigned)req->sqe.fd;
+
+	if (!(req->sqe.cancel_flags & IORING_ASYNC_CANCEL_FD))
+		return 0;
+	if (!(req->sqe.cancel_flags & IORING_ASYNC_CANCEL_FD_FIXED)) {
+		if (soft->ops->file_get(soft, req->sqe.fd, &req->file) < 0)
+			return -EBADF;
+	} else if (slot < soft->files_size && soft->files[slot]) {
+		req->file = soft->files[slot];
+		soft->ops->file_ref(req->file);
+	}
+	return req->file ? 0 : -EBADF;
 }
 
 static int issue_cancel(struct weir_soft_req *req)
@@ -269,6 +270,8 @@ static int issue_cancel(struct weir_soft_req *req)
 
 	if (flags & ~known)
 		return -EINVAL;
+	if (take_wanted_file(req) < 0)
+		return -EBADF;
 	if (by_data)
 		cancel_in(req, weir__soft_bucket(req->soft, req->sqe.addr), &found, &last);
 	for (unsigned i = 0; i < WEIR_SOFT_BUCKETS && !by_data; i++)

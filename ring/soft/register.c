@@ -206,10 +206,13 @@ static int update_files(struct weir_soft *soft, unsigned offset, int *fds, unsig
 		}
 		if (fds[done] == -2)	/* IORING_REGISTER_FILES_SKIP */
 			continue;
+		/* What was there goes, whether something comes or not. */
+		weir__soft_file_set(soft, slot, NULL);
 		r = fds[done] != -1 ? get_file(soft, fds[done], &file) : 0;
 		if (r < 0)
 			return done ? (int)done : r;
-		weir__soft_file_set(soft, slot, file);
+		if (file)
+			weir__soft_file_set(soft, slot, file);
 		if (offset == IORING_FILE_INDEX_ALLOC)
 			fds[done] = (int)slot;
 	}
@@ -295,9 +298,9 @@ static int probe(const struct weir_soft *soft, struct io_uring_probe *probe, uns
 
 static int enable(struct weir_soft *soft)
 {
-	if (!soft->disabled)
+	if (!weir__soft_is_disabled(soft))
 		return -EBADFD;
-	soft->disabled = false;
+	__atomic_store_n(&soft->disabled, false, __ATOMIC_RELAXED);
 	return 0;
 }
 

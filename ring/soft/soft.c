@@ -354,15 +354,19 @@ void weir__soft_finish(struct weir_soft_req *req, int res)
 
 void weir__soft_notified(struct weir_soft_req *req, int res)
 {
-	req->finished = true;
-	req->res = res;
-	add_work(req);
+	req->notified = true;
+	req->notify_res = res;
+	if (req->state == WEIR_SOFT_NOTIFYING)
+		add_work(req);
 }
 
 /* --- the end of a request --- */
 
 static bool has_failed(const struct weir_soft_req *req, int res)
 {
+	if (res == -ETIME && req->sqe.opcode == IORING_OP_TIMEOUT &&
+	    (req->sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS))
+		return false;
 	if (res < 0 || req->failed)
 		return true;
 	return req->want && res != req->want && weir__soft_mutation != 1;
@@ -403,6 +407,11 @@ static void end_chain(struct weir_soft_req *req, bool failed)
 	}
 }
 
+static bool is_zero_copy(const struct weir_soft_req *req)
+{
+	return req->sqe.opcode == IORING_OP_SEND_ZC || req->sqe.opcode == IORING_OP_SENDMSG_ZC;
+}
+
 void weir__soft_complete(struct weir_soft_req *req, int res)
 {
 	bool failed = has_failed(req, res);
@@ -411,13 +420,15 @@ void weir__soft_complete(struct weir_soft_req *req, int res)
 
 	end_timeout_of(req);
 	end_chain(req, failed);
+	/* One that was ended announces a notification, too, and is notified at once. */
+	if (is_zero_copy(req) && req->state != WEIR_SOFT_CHAINED && !req->notify)
+		req->notify = req->notified = true;
 	if (req->notify) {
 		req->state = WEIR_SOFT_NOTIFYING;
 		req->notify = false;
 		req->cflags = 0;
 		post_of(req, res, cflags | IORING_CQE_F_MORE);
-		/* It was notified within issue(). */
-		if (req->finished)
+		if (req->notified)
 			add_work(req);
 		return;
 	}
@@ -479,7 +490,6 @@ static int take_file(struct weir_soft_req *req)
 static void arm_link_timeout(struct weir_soft_req *req)
 {
 	struct weir_soft_req *timeout = req->next;
-	const struct __kernel_timespec *ts;
 
 	if (!timeout || timeout->sqe.opcode != IORING_OP_LINK_TIMEOUT)
 		return;
@@ -487,17 +497,17 @@ static void arm_link_timeout(struct weir_soft_req *req)
 	timeout->next = NULL;
 	req->timeout = timeout;
 	timeout->peer = req;
-	ts = (const void *)(uintptr_t)timeout->sqe.addr;
-	weir__soft_time(timeout, ts->tv_sec * WEIR_S + ts->tv_nsec);
+	weir__soft_time(timeout, timeout->span_ns);
 }
 
 static void issue(struct weir_soft_req *req)
 {
 	int r = take_file(req);
 
-	if (!r && req->state == WEIR_SOFT_CHAINED) {
+	if (req->state == WEIR_SOFT_CHAINED) {
 		req->state = WEIR_SOFT_ARMED;
-		arm_link_timeout(req);
+		if (!r)
+			arm_link_timeout(req);
 	}
 	if (!r)
 		r = weir__soft_issue_own(req);
@@ -528,7 +538,7 @@ unsigned weir__soft_run(struct weir_soft *soft, unsigned max)
 
 		count++;
 		if (req->state == WEIR_SOFT_NOTIFYING) {
-			post_of(req, req->res, IORING_CQE_F_NOTIF);
+			post_of(req, req->notify_res, IORING_CQE_F_NOTIF);
 			req_destroy(req);
 		} else if (req->finished) {
 			weir__soft_complete(req, req->res);
@@ -545,7 +555,7 @@ unsigned weir__soft_run(struct weir_soft *soft, unsigned max)
 
 int weir__soft_check_enter(const struct weir_soft *soft, unsigned flags)
 {
-	if (soft->disabled)
+	if (weir__soft_is_disabled(soft))
 		return -EBADFD;
 	if (flags & ~soft->profile->enter_flags)
 		return -EINVAL;
@@ -575,7 +585,7 @@ static int check_sqe(const struct weir_soft *soft, const struct io_uring_sqe *sq
 	if (sqe->opcode == IORING_OP_LINK_TIMEOUT &&
 	    (!tail || tail->sqe.opcode == IORING_OP_LINK_TIMEOUT))
 		return -EINVAL;
-	return 0;
+	return weir__soft_prep(sqe);
 }
 
 /* A chain with an SQE that is wrong fails as a whole, before anything of it is done. */
@@ -635,6 +645,9 @@ unsigned weir__soft_submit(struct weir_soft *soft, unsigned count)
 			continue;
 		req->failed = r < 0;
 		req->res = r;
+		if (!r && (sqe->opcode == IORING_OP_TIMEOUT ||
+			   sqe->opcode == IORING_OP_LINK_TIMEOUT))
+			req->span_ns = weir__soft_span(sqe->addr);
 		wrong = r < 0 && !(soft->flags & IORING_SETUP_SUBMIT_ALL);
 		if (last)
 			last->next = req;

@@ -48,6 +48,7 @@ struct weir_soft_req {
 	struct weir_soft_req *peer;	/* a link timeout: whom it watches */
 	struct weir_node timed;		/* on soft->timers when linked */
 	int64_t at_ns;			/* when a timeout fires */
+	int64_t span_ns;		/* what it asked for, as read at its submission */
 	uint64_t serial;		/* of all requests of the ring */
 	void *file;			/* a reference, or NULL */
 	int64_t want;			/* bytes; less is a failure for who is linked. 0: any */
@@ -56,6 +57,8 @@ struct weir_soft_req {
 	uint32_t cflags;		/* of the next CQE: buffer, SOCK_NONEMPTY */
 	uint8_t state;
 	bool finished;			/* res is final */
+	bool notified;			/* its buffer is no longer read */
+	int notify_res;
 	bool failed;
 	bool cancelled;			/* will finish with -ECANCELED */
 	bool notify; /* issue() sets it: F_MORE now, NOTIF by weir__soft_notified() */
@@ -80,6 +83,8 @@ struct weir_soft_ops {
 	int (*file_keep)(void *file);
 	void (*file_ref)(void *file);
 	void (*file_put)(void *file);
+	/* Whether both are one open file. NULL: one file has one address. */
+	bool (*file_same)(const void *a, const void *b);
 	/* A descriptor for file, as FIXED_FD_INSTALL makes one; it takes a reference. */
 	int (*fd_install)(struct weir_soft *soft, void *file);
 	/* An IORING_OP_MSG_RING: its result. */
@@ -128,7 +133,7 @@ struct weir_soft {
 	const struct weir_soft_profile *profile;
 	struct io_uring *uring;
 	uint32_t flags;			/* IORING_SETUP_* */
-	bool disabled;
+	bool disabled;			/* atomic */
 	unsigned sq_head, sq_tail, sq_flags, sq_dropped;	/* shared memory */
 	unsigned cq_head, cq_tail, cq_flags, cq_overflow;
 	struct io_uring_sqe *sqes;
@@ -184,6 +189,12 @@ static inline unsigned weir__soft_cq_ready(const struct weir_soft *soft)
 	return soft->cq_tail - io_uring_smp_load_acquire(&soft->cq_head);
 }
 
+/* Any thread, where the ring cannot end meanwhile. */
+static inline bool weir__soft_is_disabled(const struct weir_soft *soft)
+{
+	return __atomic_load_n(&soft->disabled, __ATOMIC_RELAXED);
+}
+
 static inline bool weir__soft_sq_is_empty(const struct weir_soft *soft)
 {
 	return soft->sq_head == io_uring_smp_load_acquire(&soft->sq_tail);
@@ -232,6 +243,10 @@ int weir__soft_buffer_check(const struct weir_soft *soft, unsigned index, uint64
 
 void weir__soft_post(struct weir_soft *soft, uint64_t user_data, int res, uint32_t cflags);
 void weir__soft_time(struct weir_soft_req *req, int64_t at_ns);
+/* What the kernel finds wrong with an SQE before it begins: 0, -EINVAL. */
+int weir__soft_prep(const struct io_uring_sqe *sqe);
+/* The nanoseconds of the timespec at addr; -1: it is none. */
+int64_t weir__soft_span(uint64_t addr);
 /* The operations that are the ring's own. WEIR_SOFT_LATER + 1: it is the backend's. */
 #define WEIR_SOFT_OTHER (-4097)
 int weir__soft_issue_own(struct weir_soft_req *req);
