@@ -15,6 +15,7 @@
 	(WEIR_SIM_ORDER | WEIR_SIM_LATE | WEIR_SIM_ENTER | WEIR_SIM_CANCEL | WEIR_SIM_LINK |      \
 	 WEIR_SIM_NOTIF | WEIR_SIM_SCRIBBLE | WEIR_SIM_REUSE)
 #define LATE (WEIR_SIM_LATE | WEIR_SIM_LINK)
+#define FDS_FIRST 3		/* 0, 1 and 2 are not counted */
 #define WAIT_NS (60 * WEIR_S)
 #define BODY_NS (3600 * WEIR_S)
 
@@ -29,7 +30,7 @@ static int limit_fds(unsigned room)
 {
 	struct weir_sim_host *host = weir_sim_self();
 
-	host->opts.fds_max = host->fds_open + room;
+	host->opts.fds_max = FDS_FIRST + host->fds_open + room;
 	return 0;
 }
 
@@ -68,7 +69,7 @@ static void run_sim(const struct cf_case *test, unsigned round, struct cf_result
 	const struct weir_sim_scenario scenario = {
 		.name = "conformance",
 		.build = build,
-		.faults = test->prompt ? FAULTS & ~LATE : FAULTS,
+		.faults = FAULTS & ~(test->prompt ? LATE : 0) & ~(test->whole ? WEIR_SIM_ENTER : 0),
 		.faults_ns = BODY_NS,
 	};
 	const struct weir_sim_opts opts = {

@@ -27,7 +27,8 @@ static void read_slot(struct cf *c, int slot)
 	io_uring_prep_read(sqe, slot, text, 8, 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	cf_await(c, 1);
-	cf_note(c, "%s", text);
+	if (c->last_res >= 0)
+		cf_note(c, "%s", text);
 }
 
 static void a_slot_is_used_like_a_descriptor(struct cf *c)
@@ -295,16 +296,16 @@ static void a_closed_slot_is_kept_by_what_is_in_flight(struct cf *c)
 const struct cf_case cf_cases_direct[] = {
 	CF_CASE(a_slot_is_used_like_a_descriptor,
 		CF_LEGAL(WILL("update 1; read 3; abc; read 3; abc"))),
-	CF_CASE(an_empty_slot_is_a_bad_descriptor, CF_LEGAL(WILL("read -EBADF; ; read -EBADF; "))),
+	CF_CASE(an_empty_slot_is_a_bad_descriptor, CF_LEGAL(WILL("read -EBADF; read -EBADF"))),
 	CF_CASE(without_a_table_there_is_no_slot,
-		CF_LEGAL(WILL("read -EBADF; ; update -ENXIO; unregister -ENXIO"))),
+		CF_LEGAL(WILL("read -EBADF; update -ENXIO; unregister -ENXIO"))),
 	CF_CASE(a_table_is_made_once, CF_LEGAL(WILL("again -EBUSY; unregister 0; again 0"))),
 	CF_CASE(an_update_beyond_the_table_is_refused, CF_LEGAL(WILL("inside 2; across -EINVAL"))),
 	CF_CASE(an_update_ends_at_what_it_cannot_do,
-		CF_LEGAL(WILL("update 1; read 3; abc; bad -EBADF; read -EBADF; "))),
-	CF_CASE(an_update_skips, CF_LEGAL(WILL("update 2; read 3; aaa; read -EBADF; "))),
+		CF_LEGAL(WILL("update 1; read 3; abc; bad -EBADF; read -EBADF"))),
+	CF_CASE(an_update_skips, CF_LEGAL(WILL("update 2; read 3; aaa; read -EBADF"))),
 	CF_CASE(an_update_by_the_ring,
-		CF_LEGAL(WILL("update 1; read 3; abc; update 1; read -EBADF; "))),
+		CF_LEGAL(WILL("update 1; read 3; abc; update 1; read -EBADF"))),
 	CF_CASE(an_update_by_the_ring_finds_a_slot,
 		CF_LEGAL(WILL("update 2; 0 1; update -ENFILE"))),
 	CF_CASE(a_file_is_opened_into_a_slot, CF_LEGAL(WILL("open 0; read 3; abc; open -EINVAL"))),
@@ -315,7 +316,7 @@ const struct cf_case cf_cases_direct[] = {
 	CF_CASE(slots_are_given_from_a_range,
 		CF_LEGAL(WILL("range 0; open 2; open 3; open -ENFILE; range -EINVAL"))),
 	CF_CASE(a_slot_is_closed_once,
-		CF_LEGAL(WILL("open 0; close 0; read -EBADF; ; close -EBADF; beyond -EINVAL"))),
+		CF_LEGAL(WILL("open 0; close 0; read -EBADF; close -EBADF; beyond -EINVAL"))),
 	CF_CASE(a_full_slot_is_replaced, CF_LEGAL(WILL("open 0; open 0; read 3; bbb"))),
 	CF_CASE(a_slot_becomes_a_descriptor, .ops = { IORING_OP_FIXED_FD_INSTALL },
 		CF_LEGAL(WILL("open 0; install fd; close 0; \"abc\"; install -EBADF"))),

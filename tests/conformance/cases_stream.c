@@ -76,7 +76,7 @@ static void receives_by_their_flags(struct cf *c)
 	int fds[2];
 
 	cf_pair(c, c->test->arg, fds);
-	io_uring_prep_recv(cf_sqe(c, "empty"), fds[1], text, 8, MSG_DONTWAIT);
+	io_uring_prep_recv(cf_sqe(c, "empty"), fds[1], cf_mem(c, 8), 8, MSG_DONTWAIT);
 	cf_await(c, 1);
 	cf_send(c, fds[0], "abcd");
 	io_uring_prep_poll_add(cf_sqe(c, "poll"), fds[1], POLLIN);

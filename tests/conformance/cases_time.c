@@ -231,7 +231,7 @@ const struct cf_case cf_cases_time[] = {
 	CF_CASE(a_timeout_of_negative_time_is_refused, CF_LEGAL(WILL("timeout -EINVAL"))),
 	CF_CASE(a_timeout_with_unknown_flags_is_refused,
 		CF_LEGAL(WILL("timeout -EINVAL; two clocks -EINVAL"))),
-	CF_CASE(a_timeout_in_a_chain,
+	CF_CASE(a_timeout_in_a_chain, .whole = true,
 		CF_LEGAL(WILL("a -ETIME; after a -ECANCELED; b -ETIME; bafter 0"))),
 	CF_CASE(a_timeout_that_counts_completions, .prompt = true,
 		CF_LEGAL(WILL("nop 0; nop 0; timeout 0"))),
@@ -251,7 +251,7 @@ const struct cf_case cf_cases_time[] = {
 		CF_LEGAL(WILL("timeout -ETIME; update 0"))),
 	CF_CASE(a_timeout_that_has_fired_cannot_be_moved,
 		CF_LEGAL(WILL("timeout -ETIME; update -ENOENT"))),
-	CF_CASE(a_link_timeout_is_moved, .prompt = true,
+	CF_CASE(a_link_timeout_is_moved, .whole = true, .prompt = true,
 		CF_LEGAL(WILL("wrong -ENOENT; recv -ECANCELED; timeout -ETIME; update 0"))),
 	{ .name = NULL }
 };

@@ -12,7 +12,8 @@
 
 /* --- the outcome --- */
 
-static void add(struct cf *c, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+add(struct cf *c, const char *format, va_list args)
 {
 	if (c->size && c->size + 3 < sizeof(c->text))
 		c->size += (size_t)snprintf(c->text + c->size, sizeof(c->text) - c->size, "; ");
@@ -340,6 +341,14 @@ void cf_await_in_order(struct cf *c, unsigned n)
 	await(c, n, true);
 }
 
+void cf_drop(struct cf *c, unsigned n)
+{
+	struct cf_cqe cqes[CF_STASH];
+
+	if (!c->broken && collect(c, cqes, n) < n)
+		cf_break(c, "BROKEN: completions are missing");
+}
+
 /* The first CQE of name; the others are stashed. */
 static bool next_of(struct cf *c, unsigned name, struct cf_cqe *ret_cqe)
 {
@@ -480,17 +489,12 @@ static void clean_up(struct cf *c)
 
 static void check_ops(struct cf *c)
 {
-	static struct {
-		struct io_uring_probe probe;
-		struct io_uring_probe_op ops[256];
-	} p;
-	int r;
+	struct io_uring_probe *probe =
+		cf_mem(c, sizeof(*probe) + 256 * sizeof(struct io_uring_probe_op));
 
-	memset(&p, 0, sizeof(p));
-	r = cf_register(c, IORING_REGISTER_PROBE, &p, 256);
-	cf_must(c, r, "probe");
+	cf_must(c, cf_register(c, IORING_REGISTER_PROBE, probe, 256), "probe");
 	for (unsigned i = 0; i < sizeof(c->test->ops) && c->test->ops[i]; i++)
-		if (!(p.ops[c->test->ops[i]].flags & IO_URING_OP_SUPPORTED))
+		if (!(probe->ops[c->test->ops[i]].flags & IO_URING_OP_SUPPORTED))
 			cf_skip(c, "the kernel lacks an operation");
 }
 

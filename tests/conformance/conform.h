@@ -59,7 +59,8 @@ struct cf_case {
 	unsigned arms;			/* CF_ON_...; 0: all */
 	unsigned since;			/* first kernel: 600 + 12 for 6.12 */
 	uint8_t ops[4];			/* it needs these operations; 0: no more */
-	bool prompt; /* no operation may begin late: what is asked is what then happens */
+	/* What chance must not do: cut a submission in two; let an operation begin late. */
+	bool whole, prompt;
 };
 
 #define CF_LEGAL(...) .legal = (const struct cf_outcome[]){ __VA_ARGS__, { .text = NULL } }
@@ -160,6 +161,8 @@ void cf_await(struct cf *c, unsigned n);
 void cf_await_in_order(struct cf *c, unsigned n);
 /* CQEs up to the first of name without F_MORE; those of name are noted, the others kept. */
 void cf_await_end(struct cf *c, const char *name);
+/* Waits for n CQEs and forgets them. */
+void cf_drop(struct cf *c, unsigned n);
 /* Submits; waits a moment; notes what came, or "quiet". */
 void cf_quiet(struct cf *c);
 
