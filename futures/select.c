@@ -121,7 +121,8 @@ static void enlist(struct selection *selection, struct weir_case *c)
 {
 	struct weir_waiters *line = NULL;
 
-	c->wait_ = (struct weir_chan_wait){ .party_ = &selection->party, .item_ = c->item };
+	c->wait_ = (struct weir_chan_wait){ .party_ = &selection->party, .item_ = c->item,
+					    .left_ = 1 };
 	switch (c->kind) {
 	case WEIR_CASE_NONE:
 		return;

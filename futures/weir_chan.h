@@ -140,7 +140,8 @@ struct weir_chan_wait {
 	void *next_, *prev_;
 	void *party_;
 	void *item_;
-	unsigned count_;
+	unsigned left_;		/* items that are still to move */
+	unsigned count_;	/* a reservation: of how many; else 0 */
 };
 
 /* --- readers of BROADCAST and WATCH --- */
