@@ -29,10 +29,11 @@ static struct weir_scope_core *scope_of(struct weir_group *group)
 	return weir_container_of(group, struct weir_scope_core, group);
 }
 
-static void note(const struct weir_scope_core *scope)
+static void note(struct weir_worker *worker)
 {
-	weir__metric_set(&scope->group.owner->worker->metrics, WEIR__M_SCOPES,
-			 scope->futures->scopes.in_use);
+	const struct weir_futures *futures = worker->futures;
+
+	weir__metric_set(&worker->metrics, WEIR__M_SCOPES, futures->scopes.in_use);
 }
 
 static void child_ended(struct weir_group *group, struct weir_coro *child)
@@ -111,7 +112,7 @@ static int close_scope(struct weir_scope_core *scope, struct weir_scope_result *
 	owner->deadline_ns = scope->outer_deadline_ns;
 	weir__group_close(&scope->group);
 	weir__slab_put_hot(&scope->futures->scopes, scope);
-	note(scope);
+	note(owner->worker);
 	return r;
 }
 
@@ -180,7 +181,7 @@ int weir_scope_open_at(struct weir_scope *scope, int policy, int64_t deadline_ns
 		core->deadline_ns = deadline_ns;
 	owner->deadline_ns = core->deadline_ns;
 	weir__group_open(&core->group);
-	note(core);
+	note(worker);
 	scope->core_ = core;
 	return 0;
 }

@@ -155,10 +155,8 @@ static void select_of_two(void)
 #define TIMED(name, target, statement)                                                            \
 	do {                                                                                      \
 		double spent = 0;                                                                 \
-                                                                                                  \
 		for (unsigned round = 0; round < ROUNDS; round++) {                               \
 			double begin = micro_now_ns();                                            \
-                                                                                                  \
 			for (unsigned i = 0; i < ITEMS; i++) {                                    \
 				statement;                                                        \
 			}                                                                         \
