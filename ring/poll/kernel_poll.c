@@ -10,8 +10,11 @@
  * The control plane is that of the Linux kernel (kernel_uring.c).
  */
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +62,25 @@ static int op_file_keep(void *file)
 	return weir__poll_file_own(file);
 }
 
+/*
+ * Each plain descriptor has a file of its own here, waiting ones a duplicate: the kernel tells
+ * whether both are one open file. Where it may not be asked, one device and one inode are.
+ */
+static bool op_file_same(const void *a, const void *b)
+{
+	const struct weir_poll_file *one = a, *other = b;
+	struct stat st, other_st;
+	long r;
+
+	if (one == other)
+		return true;
+	r = syscall(__NR_kcmp, getpid(), getpid(), KCMP_FILE, one->fd, other->fd);
+	if (r >= 0)
+		return !r;
+	return !fstat(one->fd, &st) && !fstat(other->fd, &other_st) &&
+	       st.st_dev == other_st.st_dev && st.st_ino == other_st.st_ino;
+}
+
 static int op_fd_install(struct weir_soft *soft, void *arg)
 {
 	struct weir_poll_file *file = arg;
@@ -85,6 +107,7 @@ static const struct weir_soft_ops soft_ops = {
 	.file_keep = op_file_keep,
 	.file_ref = weir__poll_file_ref,
 	.file_put = weir__poll_file_put,
+	.file_same = op_file_same,
 	.fd_install = op_fd_install,
 	.message = weir__poll_message,
 	.now = op_now,
@@ -180,15 +203,14 @@ static void poll_teardown(struct weir_kernel *kernel, struct io_uring *uring)
 
 /* --- enter --- */
 
-/* At least one item, if there is one. */
-static void run(struct weir_poll_ring *ring)
+/* Until end CQEs were ever posted. At least one item, if there is one and end is BURST away. */
+static void run(struct weir_poll_ring *ring, uint64_t end)
 {
 	struct weir_soft *soft = &ring->soft;
-	uint64_t end = soft->posted + BURST;
 
 	weir__poll_collect(ring);
 	weir__soft_expire(soft);
-	while (soft->work_count) {
+	while (soft->work_count && soft->posted < end) {
 		uint64_t room = soft->cq_entries - weir__soft_cq_ready(soft);
 
 		if (room > end - soft->posted)
@@ -213,19 +235,19 @@ static int64_t deadline(struct weir_poll_ring *ring, unsigned flags, const void 
 					      : ns + soft_ops.now(&ring->soft, CLOCK_MONOTONIC);
 }
 
-static int wait_for(struct weir_poll_ring *ring, unsigned wait, int64_t until_ns)
+static int wait_for(struct weir_poll_ring *ring, unsigned wait, int64_t until_ns, uint64_t end)
 {
 	struct weir_soft *soft = &ring->soft;
 	int r;
 
-	for (;;) {
+	for (;; end = soft->posted + BURST) {
 		bool enough = weir__soft_cq_ready(soft) >= wait;
 
 		if (enough || soft->work_count)
 			r = weir__poll_look(ring, 0);
 		else
 			r = weir__poll_look(ring, until_ns);
-		run(ring);
+		run(ring, end);
 		if (enough || weir__soft_cq_ready(soft) >= wait)
 			return 0;
 		if (r < 0)
@@ -243,6 +265,7 @@ static int poll_enter(struct weir_kernel *kernel, struct io_uring *uring, unsign
 	struct weir_soft *soft = &ring->soft;
 	int r = weir__soft_check_enter(soft, flags);
 	unsigned taken;
+	uint64_t end;
 
 	(void)kernel;
 	if (r < 0)
@@ -255,12 +278,13 @@ static int poll_enter(struct weir_kernel *kernel, struct io_uring *uring, unsign
 	if (!(flags & IORING_ENTER_GETEVENTS) || taken < submit)
 		return (int)taken;
 	weir__soft_flush(soft);
-	run(ring);
+	end = soft->posted + BURST;
+	run(ring, end);
 	if (ring->fresh && weir__soft_cq_ready(soft) >= wait) {
 		ring->fresh = false;
 		return (int)taken;
 	}
-	r = wait_for(ring, wait, wait ? deadline(ring, flags, arg) : 0);
+	r = wait_for(ring, wait, wait ? deadline(ring, flags, arg) : 0, end);
 	ring->fresh = true;
 	return taken ? (int)taken : r;
 }
@@ -272,7 +296,7 @@ static bool poll_look(struct weir_kernel *kernel, struct io_uring *uring)
 	struct weir_poll_ring *ring = ring_of(uring);
 
 	(void)kernel;
-	if (ring->soft.disabled)
+	if (weir__soft_is_disabled(&ring->soft))
 		return false;
 	weir__poll_look(ring, 0);
 	ring->fresh = true;
@@ -288,9 +312,10 @@ static int poll_register(struct weir_kernel *kernel, struct io_uring *uring, uns
 
 static int poll_notify(struct weir_kernel *kernel, struct io_uring *uring, uint64_t user_data)
 {
+	struct weir_poll_letter letter = { .user_data = user_data };
+
 	(void)kernel;
-	return weir__poll_write(ring_of(uring),
-				(struct weir_poll_letter){ .user_data = user_data });
+	return weir__poll_write(ring_of(uring), letter);
 }
 
 static struct weir_kernel_ops poll_ops;

@@ -12,6 +12,7 @@
  * "asleep" is taken away by the first sender: a sleep costs one write, however much mail comes.
  * The eventfd is watched edge-triggered and never read.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,6 +47,8 @@ int weir__poll_write(struct weir_poll_ring *ring, struct weir_poll_letter letter
 {
 	int r = 0;
 
+	if (weir__soft_is_disabled(&ring->soft))
+		return -EBADFD;
 	pthread_mutex_lock(&ring->lock);
 	if (ring->letter_count == WEIR_POLL_LETTERS)
 		r = -EOVERFLOW;
@@ -169,7 +172,7 @@ int weir__poll_message(struct weir_soft_req *req)
 	if (sqe->msg_ring_flags & IORING_MSG_RING_FLAGS_PASS)
 		letter.cflags = (uint32_t)sqe->file_index;
 	if (!target)
-		return -EBADFD;
+		return fcntl(sqe->fd, F_GETFD) < 0 ? -EBADF : -EBADFD;
 	if (target != weir__poll_ring(req))
 		return weir__poll_write(target, letter);
 	weir__soft_deliver(req->soft, letter.user_data, letter.res, letter.cflags);

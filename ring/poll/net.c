@@ -302,6 +302,9 @@ int weir__poll_accept(struct weir_poll_req *p)
 		return r;
 	for (int shots = 0; shots < SHOTS_MAX; shots++) {
 		r = accept_one(p);
+		/* A Unix listener that was shut down does not say so to who must not wait. */
+		if (r == -EAGAIN && weir__poll_file(p)->ended)
+			return -EINVAL;
 		if (r == -EAGAIN)
 			return p->req.sqe.ioprio & IORING_ACCEPT_DONTWAIT ?
 				       -EAGAIN :
@@ -350,8 +353,9 @@ int weir__poll_socket(struct weir_poll_req *p)
 int weir__poll_poll(struct weir_poll_req *p)
 {
 	const struct io_uring_sqe *sqe = &p->req.sqe;
+	/* That the peer has closed is told unasked, as by io_uring. */
 	struct pollfd pollfd = { .fd = weir__poll_file(p)->fd,
-				 .events = (short)sqe->poll32_events };
+				 .events = (short)(sqe->poll32_events | POLLRDHUP) };
 
 	if (sqe->len & ~IORING_POLL_ADD_MULTI)
 		return -EINVAL;
@@ -362,5 +366,5 @@ int weir__poll_poll(struct weir_poll_req *p)
 	if (pollfd.revents && (!(sqe->len & IORING_POLL_ADD_MULTI) ||
 			       !weir__soft_more(&p->req, pollfd.revents, 0)))
 		return pollfd.revents;
-	return weir__poll_arm(p, sqe->poll32_events & EVENTS);
+	return weir__poll_arm(p, (sqe->poll32_events & EVENTS) | EPOLLRDHUP);
 }

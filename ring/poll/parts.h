@@ -154,7 +154,7 @@ int weir__poll_take_back(struct weir_poll_req *p);
 
 /* --- mail.c: what other threads have for a ring --- */
 
-/* Takes a letter for ring: 0 or -EOVERFLOW. Any thread. */
+/* Takes a letter for ring: 0, -EOVERFLOW, -EBADFD (disabled). Any thread. */
 int weir__poll_write(struct weir_poll_ring *ring, struct weir_poll_letter letter);
 /* p has been carried out by a thread of the pool. */
 void weir__poll_return(struct weir_poll_req *p);
