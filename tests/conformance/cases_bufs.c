@@ -238,9 +238,6 @@ static void a_bundle_is_sent_from_many_buffers(struct cf *c)
 	cf_recv(c, fds[1], "there", 64);
 }
 
-/* The poll kernel knows what the runtime uses, and not more. */
-#define NOT_POLL .arms = CF_ON_URING | CF_ON_SIM
-
 const struct cf_case cf_cases_bufs[] = {
 	CF_CASE(a_receive_picks_the_next_buffer,
 		CF_LEGAL(WILL("recv 3 buf 0; recv 3 buf 1; recv 3 buf 2; recv -ENOBUFS"))),

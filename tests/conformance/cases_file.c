@@ -343,7 +343,7 @@ const struct cf_case cf_cases_file[] = {
 	CF_CASE(a_write_beyond_the_end_leaves_zeros, CF_LEGAL(WILL("write 1; \"ab...z\""))),
 	CF_CASE(vectors_are_filled_in_order,
 		CF_LEGAL(WILL("writev 9; readv 9; hell|o you; none 0; toomany -EINVAL"))),
-	CF_CASE(a_vector_is_read_at_submission, CF_LEGAL(WILL("writev 3; \"aba\""))),
+	CF_CASE(a_vector_is_read_at_submission, NOT_POLL, CF_LEGAL(WILL("writev 3; \"aba\""))),
 	CF_CASE(append_writes_go_to_the_end, CF_LEGAL(WILL("write 1; write 1; \"abcde\""))),
 	CF_CASE(the_mode_of_a_descriptor_is_kept, .ops = { IORING_OP_FTRUNCATE },
 		CF_LEGAL(WILL("fsync 0; read -EBADF; truncate -EINVAL; write -EBADF"))),

@@ -204,9 +204,6 @@ static void a_descriptor_is_not_passed_to_a_full_table(struct cf *c)
 	cf_await(c, 2);
 }
 
-/* The poll kernel knows what the runtime uses, and not more. */
-#define NOT_POLL .arms = CF_ON_URING | CF_ON_SIM
-
 const struct cf_case cf_cases_message[] = {
 	CF_CASE(a_message_arrives_in_the_other_ring, CF_LEGAL(WILL("send 0; message 77"))),
 	CF_CASE(messages_keep_their_order, .prompt = true,

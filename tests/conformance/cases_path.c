@@ -392,7 +392,7 @@ const struct cf_case cf_cases_path[] = {
 		CF_LEGAL(WILL("file 0; file size 5; dir 0; dir size 0; link 0; file size 5; "
 			      "itself 0; link size 4; open 0; file size 5; missing -ENOENT; "
 			      "through -ENOTDIR; empty -ENOENT; base -EBADF"))),
-	CF_CASE(a_path_is_read_at_submission, CF_LEGAL(WILL("open fd"))),
+	CF_CASE(a_path_is_read_at_submission, NOT_POLL, CF_LEGAL(WILL("open fd"))),
 	CF_CASE(a_socket_is_told_from_a_file,
 		CF_LEGAL(WILL("socket 1; file 0; missing -ENOENT; unlink 0; again -ENOENT; "
 			      "socket -ENOENT; open -ENOENT"))),

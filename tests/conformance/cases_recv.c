@@ -210,9 +210,6 @@ static void a_buffer_too_small_for_its_header(struct cf *c)
 	CF_CASE_ARG(body_, tcp, AF_INET, __VA_ARGS__),                                            \
 		CF_CASE_ARG(body_, unix, AF_UNIX, __VA_ARGS__)
 
-/* The poll kernel knows what the runtime uses, and not more. */
-#define NOT_POLL .arms = CF_ON_URING | CF_ON_SIM
-
 const struct cf_case cf_cases_recv[] = {
 	BOTH(a_multishot_receive_takes_what_comes,
 	     CF_LEGAL(WILL("quiet; recv 4+ buf 0; recv 4+ buf 1; recv 4+ buf 2; abcd"))),

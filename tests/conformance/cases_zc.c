@@ -115,8 +115,6 @@ static void a_cancelled_zero_copy_send_notifies(struct cf *c)
 	cf_await(c, 3);
 }
 
-/* The poll kernel knows what the runtime uses, and not more. */
-#define NOT_POLL .arms = CF_ON_URING | CF_ON_SIM
 #define ZC .ops = { IORING_OP_SEND_ZC, IORING_OP_SENDMSG_ZC }
 
 const struct cf_case cf_cases_zc[] = {

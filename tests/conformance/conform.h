@@ -72,6 +72,12 @@ struct cf_case {
 #define CF_CASE_ARG(body_, suffix, arg_, ...) \
 	{ .name = #body_ "_" #suffix, .body = body_, .arg = arg_, __VA_ARGS__ }
 
+/*
+ * The poll kernel knows what the runtime uses, and not more; and it reads paths, vectors and
+ * message headers until the operation has ended (ring/poll/README.md).
+ */
+#define NOT_POLL .arms = CF_ON_URING | CF_ON_SIM
+
 /* A list of cases ends with one that has no name. */
 extern const struct cf_case cf_cases_ring[], cf_cases_link[], cf_cases_cancel[], cf_cases_time[],
 	cf_cases_poll[], cf_cases_message[], cf_cases_direct[], cf_cases_file[], cf_cases_path[],
