@@ -96,6 +96,8 @@ weir__wait_park_hot(struct weir_wait *wait, const char *what, weir__wait_cancel_
 	if (weir_unlikely(deadline_ns != WEIR_NEVER || coro->cancelled ||
 			  coro->deadline_ns != WEIR_NEVER))
 		return weir__wait_park(wait, what, cancel, deadline_ns);
+	if (weir_unlikely(wait->woken))
+		return wait->res;
 	wait->what = what;
 	wait->cancel = cancel;
 	coro->wait = wait;

@@ -13,6 +13,8 @@
 #include "core/jump_return.h"
 #include "core/weir_credit.h"
 
+#define ACROSS_CAPACITY_MAX (1u << 24)
+
 static void chan_check(const struct weir_chan *chan)
 {
 	weir_assert(chan->lane.count + chan->lane.reserved <= chan->capacity);
@@ -118,10 +120,18 @@ static inline __attribute__((always_inline)) int wait_in(struct weir_chan *chan,
 	waiting.w.count_ = count;
 	waiting.w.left_ = left ? *left : 1;
 	weir__list_push(weir__waiters_head(line), chan_wait_node(&waiting.w));
+	if (weir_unlikely(chan->flags & CHAN_ACROSS))
+		weir__across_waits(chan, line);
 	r = weir__wait_park_hot(&waiting.party.wait, chan->name, leave, deadline_ns);
 	if (left)
 		*left = waiting.w.left_;
 	return r;
+}
+
+int weir__chan_wait(struct weir_chan *chan, struct weir_waiters *line, const void *item,
+		    unsigned *left, int64_t deadline_ns)
+{
+	return wait_in(chan, line, (void *)(uintptr_t)item, left, 0, deadline_ns);
 }
 
 /* Lets those in who wait for room, while there is some. */
@@ -235,6 +245,11 @@ static int send_paid(struct weir_chan *chan, struct chan_lane *lane, const void 
 static __attribute__((noinline)) int send_slow(struct weir_chan *chan, unsigned lane,
 					       const void *item, int64_t deadline_ns)
 {
+	if (chan->flags & CHAN_ACROSS) {
+		ssize_t r = lane ? -EINVAL : weir__across_send_n(chan, item, 1, deadline_ns);
+
+		return r < 0 ? (int)r : 0;
+	}
 	if (chan->home != weir__self)
 		return -EPROTO;
 	if (lane >= chan->lane_count)
@@ -263,6 +278,8 @@ int weir_chan_send_lane(struct weir_chan *chan, unsigned lane, const void *item,
 
 int weir__chan_send_now(struct weir_chan *chan, const void *item)
 {
+	if (chan->flags & CHAN_ACROSS)
+		return weir__across_send_now(chan, item);
 	return send_now(chan, chan->lanes, item);
 }
 
@@ -312,6 +329,8 @@ ssize_t weir_chan_send_n(struct weir_chan *chan, const void *items, unsigned cou
 	unsigned done;
 	int r;
 
+	if (chan->flags & CHAN_ACROSS)
+		return count ? weir__across_send_n(chan, items, count, deadline_ns) : 0;
 	if (weir_unlikely(chan->home != weir__self))
 		return -EPROTO;
 	if (!chan->flags)
@@ -356,6 +375,11 @@ static bool is_reserved(const struct weir_chan *chan)
 
 static int receive_now(struct weir_chan *chan, void *item)
 {
+	if (chan->flags & CHAN_ACROSS) {
+		ssize_t n = weir__across_receive_now(chan, item, 1);
+
+		return n < 0 ? (int)n : 0;
+	}
 	for (unsigned i = 0; i < chan->lane_count; i++) {
 		struct chan_lane *lane = &chan->lanes[i];
 
@@ -456,7 +480,14 @@ ssize_t weir_chan_receive_n(struct weir_chan *chan, void *items, unsigned count,
 		return -EINVAL;
 	if (!(chan->flags & ~CHAN_CLOSED) && chan->lane.count)
 		return receive_plain_n(chan, items, count);
-	while (done < count && !(r = receive_now(chan, item + done * chan->item_size)))
+	if (chan->flags & CHAN_ACROSS) {
+		ssize_t n = weir__across_receive_now(chan, items, count);
+
+		if (n != -EAGAIN)
+			return n;
+		r = -EAGAIN;
+	}
+	while (!r && done < count && !(r = receive_now(chan, item + done * chan->item_size)))
 		done++;
 	if (done || r != -EAGAIN)
 		return done ? (ssize_t)done : r;
@@ -466,7 +497,7 @@ ssize_t weir_chan_receive_n(struct weir_chan *chan, void *items, unsigned count,
 
 /* --- the end --- */
 
-static void drop_item(struct weir_chan *chan, void *item)
+void weir__chan_drop_item(struct weir_chan *chan, void *item)
 {
 	chan->dropped++;
 	if (chan->drop)
@@ -489,7 +520,7 @@ static void drop_all(struct weir_chan *chan)
 			if (++lane->head == chan->capacity)
 				lane->head = 0;
 			give_credit(chan, 1);
-			drop_item(chan, item);
+			weir__chan_drop_item(chan, item);
 		}
 	}
 }
@@ -511,6 +542,10 @@ static void end_receivers(struct weir_chan *chan)
 
 int weir_chan_close(struct weir_chan *chan)
 {
+	if (chan->flags & CHAN_ACROSS) {
+		weir__across_close(chan);
+		return 0;
+	}
 	if (chan->home != weir__self)
 		return -EPROTO;
 	if (chan->flags & CHAN_CLOSED)
@@ -527,8 +562,15 @@ int weir_chan_close(struct weir_chan *chan)
 
 int weir_chan_hang_up(struct weir_chan *chan)
 {
-	int r = weir_chan_close(chan);
+	int r;
 
+	if (chan->home != weir__self)
+		return -EPROTO;
+	if (chan->flags & CHAN_ACROSS) {
+		weir__across_hang_up(chan);
+		return 0;
+	}
+	r = weir_chan_close(chan);
 	if (r || (chan->flags & CHAN_HUNG_UP))
 		return r;
 	chan->flags |= CHAN_HUNG_UP;
@@ -556,7 +598,8 @@ int weir_chan_reserve(struct weir_chan *chan, unsigned count, int64_t deadline_n
 
 	if (chan->home != weir__self)
 		return -EPROTO;
-	if (!count || count > chan->capacity || (chan->flags & (CHAN_READ | CHAN_LANES)))
+	if (!count || count > chan->capacity ||
+	    (chan->flags & (CHAN_READ | CHAN_LANES | CHAN_ACROSS)))
 		return -EINVAL;
 	if (chan->flags & CHAN_CLOSED)
 		return -EPIPE;
@@ -586,7 +629,7 @@ int weir_chan_commit(struct weir_chan_room *room, const void *item)
 	if (chan->flags & CHAN_HUNG_UP) {
 		chan->sent++;
 		give_credit(chan, 1);
-		drop_item(chan, (void *)(uintptr_t)item);
+		weir__chan_drop_item(chan, (void *)(uintptr_t)item);
 		return 0;
 	}
 	push(chan, &chan->lane, item);
@@ -622,7 +665,10 @@ static int options_check(const struct weir_chan_opts *opts)
 	if (opts->kind > WEIR_WATCH || !opts->item_size ||
 	    opts->item_size > WEIR_CHAN_ITEM_SIZE_MAX || opts->lanes > WEIR_CHAN_LANES_MAX)
 		return -EINVAL;
-	if (!is_queue && (opts->lanes > 1 || opts->credit))
+	if (!is_queue && (opts->lanes > 1 || opts->credit || opts->across))
+		return -EINVAL;
+	if (opts->across && (opts->lanes > 1 || opts->credit || !opts->capacity ||
+			     opts->capacity > ACROSS_CAPACITY_MAX))
 		return -EINVAL;
 	return opts->kind == WEIR_BROADCAST && !opts->capacity ? -EINVAL : 0;
 }
@@ -636,6 +682,7 @@ static unsigned flags_of(const struct weir_chan_opts *opts)
 	flags |= opts->kind == WEIR_ONESHOT ? CHAN_ONESHOT : 0;
 	flags |= opts->kind >= WEIR_BROADCAST ? CHAN_READ : 0;
 	flags |= opts->kind == WEIR_WATCH ? CHAN_WATCH : 0;
+	flags |= opts->across ? CHAN_ACROSS : 0;
 	return flags;
 }
 
@@ -644,7 +691,6 @@ static int lanes_create(struct weir_chan *chan)
 	size_t size = chan->capacity * chan->item_size;
 	char *items = NULL;
 
-	chan->lanes = &chan->lane;
 	if (chan->lane_count > 1)
 		chan->lanes = weir__calloc(chan->lane_count, sizeof(*chan->lanes));
 	if (!chan->lanes || __builtin_mul_overflow(size, chan->lane_count, &chan->memory))
@@ -658,8 +704,9 @@ static int lanes_create(struct weir_chan *chan)
 	return 0;
 }
 
-static void free_chan(struct weir_chan *chan)
+void weir__chan_free(struct weir_chan *chan)
 {
+	weir__across_free(chan);
 	if (chan->lanes && chan->lanes->items)
 		weir__free(chan->lanes->items, chan->memory);
 	if (chan->lane_count > 1)
@@ -684,6 +731,7 @@ int weir_chan_create(const struct weir_chan_opts *opts, struct weir_chan **ret_c
 		chan->capacity = 1;
 	chan->item_size = opts->item_size;
 	chan->lane_count = opts->lanes ? opts->lanes : 1;
+	chan->lanes = chan->lane_count > 1 ? NULL : &chan->lane;
 	chan->name = opts->name ? opts->name : "channel";
 	chan->drop = opts->drop;
 	chan->drop_arg = opts->drop_arg;
@@ -691,9 +739,11 @@ int weir_chan_create(const struct weir_chan_opts *opts, struct weir_chan **ret_c
 	weir__waiters_init(&chan->receivers);
 	weir__waiters_init(&chan->readers);
 	weir__waiters_init(&chan->lane.senders);
-	r = lanes_create(chan);
+	if (opts->across)
+		chan->capacity = 1u << (32 - __builtin_clz(opts->capacity * 2 - 1) - 1);
+	r = opts->across ? weir__across_create(chan) : lanes_create(chan);
 	if (r) {
-		free_chan(chan);
+		weir__chan_free(chan);
 		return r;
 	}
 	*ret_chan = chan;
@@ -718,9 +768,13 @@ int weir_chan_destroy(struct weir_chan *chan)
 		return -EPROTO;
 	if (is_in_use(chan))
 		return -EBUSY;
+	if (chan->flags & CHAN_ACROSS) {
+		weir__across_destroy(chan);
+		return 0;
+	}
 	chan_check(chan);
 	drop_all(chan);
-	free_chan(chan);
+	weir__chan_free(chan);
 	return 0;
 }
 
@@ -751,6 +805,12 @@ int weir_chan_info(const struct weir_chan *chan, struct weir_chan_info *ret_info
 	for (unsigned i = 0; i < chan->lane_count; i++) {
 		info.count += chan->lanes[i].count;
 		info.senders += length(&chan->lanes[i].senders);
+	}
+	if (chan->flags & CHAN_ACROSS) {
+		info.count = weir__across_count(chan);
+		info.senders = length(weir__across_senders((struct weir_chan *)(uintptr_t)chan));
+		info.is_closed = weir__across_is_closed(chan);
+		info.is_hung_up = weir__across_is_hung_up(chan);
 	}
 	if (chan->flags & CHAN_READ)
 		info.count = (unsigned)(chan->next_number - chan->first_number);

@@ -25,6 +25,7 @@ enum {
 	CHAN_ONESHOT = 16,
 	CHAN_READ = 32,		/* BROADCAST or WATCH */
 	CHAN_WATCH = 64,
+	CHAN_ACROSS = 128,	/* senders on other cores and threads; flags never change */
 };
 
 struct chan_party {
@@ -62,6 +63,7 @@ struct weir_chan {
 	void (*drop)(void *item, void *arg);
 	void *drop_arg;
 	struct weir_credit *credit;
+	struct weir_across *across;	/* CHAN_ACROSS */
 	size_t memory;			/* bytes of the items of all lanes */
 };
 
@@ -103,6 +105,50 @@ static inline void chan_copy(void *to, const void *from, size_t size)
  */
 int weir__chan_send_now(struct weir_chan *chan, const void *item);
 int weir__chan_receive_now(struct weir_chan *chan, void *item);
+
+/*
+ * The running coroutine waits in line with item (*left of them; NULL: one). Returns what it was
+ * fired with, or why it left; *left is how many did not move.
+ */
+int weir__chan_wait(struct weir_chan *chan, struct weir_waiters *line, const void *item,
+		    unsigned *left, int64_t deadline_ns);
+
+/* Nobody received item. */
+void weir__chan_drop_item(struct weir_chan *chan, void *item);
+
+/* Nothing is inside, nobody knows chan any more. */
+void weir__chan_free(struct weir_chan *chan);
+
+/* --- chan_across.c: senders on other cores and threads --- */
+
+/* chan is home's, its capacity a power of two. Returns 0, -ENOMEM, -EINVAL without a runtime. */
+int weir__across_create(struct weir_chan *chan);
+void weir__across_free(struct weir_chan *chan);
+
+/* Any thread. As weir_chan_send_n(). */
+ssize_t weir__across_send_n(struct weir_chan *chan, const char *items, unsigned count,
+			    int64_t deadline_ns);
+int weir__across_send_now(struct weir_chan *chan, const void *item);
+
+/* Home's. How many were received, -EAGAIN, -EPIPE. */
+ssize_t weir__across_receive_now(struct weir_chan *chan, char *items, unsigned count);
+
+/* The line of the calling core's senders; NULL on a thread that is no worker of the runtime. */
+struct weir_waiters *weir__across_senders(struct weir_chan *chan);
+
+/* Somebody has come to stand in line: of the receivers, or of this core's senders. May fire it. */
+void weir__across_waits(struct weir_chan *chan, struct weir_waiters *line);
+
+/* Any thread. */
+void weir__across_close(struct weir_chan *chan);
+bool weir__across_is_closed(const struct weir_chan *chan);
+unsigned weir__across_count(const struct weir_chan *chan);
+
+/* Home's. Destroying frees chan once every core has ended its lane. */
+void weir__across_hang_up(struct weir_chan *chan);
+bool weir__across_is_hung_up(const struct weir_chan *chan);
+void weir__across_drop(struct weir_chan *chan);
+void weir__across_destroy(struct weir_chan *chan);
 
 /* --- chan_read.c: BROADCAST and WATCH --- */
 

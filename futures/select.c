@@ -48,6 +48,8 @@ static int case_check(const struct weir_case *c)
 		chan = chan_of(c);
 		if (!chan || !c->item)
 			return -EINVAL;
+		if (c->kind == WEIR_CASE_SEND && (chan->flags & CHAN_ACROSS))
+			return weir__across_senders(c->chan) ? 0 : -EPROTO;
 		if (chan->home != weir__self)
 			return -EPROTO;
 		if (chan->flags & CHAN_CREDIT)
@@ -121,8 +123,6 @@ static void enlist(struct selection *selection, struct weir_case *c)
 {
 	struct weir_waiters *line = NULL;
 
-	c->wait_ = (struct weir_chan_wait){ .party_ = &selection->party, .item_ = c->item,
-					    .left_ = 1 };
 	switch (c->kind) {
 	case WEIR_CASE_NONE:
 		return;
@@ -139,13 +139,16 @@ static void enlist(struct selection *selection, struct weir_case *c)
 			c->reader->waits_ = &c->wait_;
 		return;
 	case WEIR_CASE_SEND:
-		line = &c->chan->lanes[0].senders;
+		line = c->chan->flags & CHAN_ACROSS ? weir__across_senders(c->chan) :
+						      &c->chan->lanes[0].senders;
 		break;
 	case WEIR_CASE_RECEIVE:
 		line = &c->chan->receivers;
 		break;
 	}
 	weir__list_push(weir__waiters_head(line), chan_wait_node(&c->wait_));
+	if (c->chan->flags & CHAN_ACROSS)
+		weir__across_waits(c->chan, line);
 }
 
 /* A tap of a future that is settled already cannot be taken back: it is waited for. */
@@ -169,7 +172,8 @@ static void delist(struct selection *selection, struct weir_case *c)
 		untap(selection, c);
 		break;
 	case WEIR_CASE_READ:
-		c->reader->waits_ = NULL;
+		if (c->reader->waits_ == &c->wait_)
+			c->reader->waits_ = NULL;
 		break;
 	case WEIR_CASE_SEND:
 	case WEIR_CASE_RECEIVE:
@@ -210,8 +214,12 @@ static int wait_for_one(struct weir_case *cases, unsigned count, int64_t deadlin
 	weir__wait_init(&selection.party.wait);
 	weir_timer_init(&selection.timer, time_has_come);
 	for (unsigned i = 0; i < count; i++)
+		cases[i].wait_ = (struct weir_chan_wait){ .item_ = cases[i].item, .left_ = 1,
+							  .party_ = &selection.party };
+	/* One that can go on across cores fires here. */
+	for (unsigned i = 0; i < count && !selection.party.wait.woken; i++)
 		enlist(&selection, &cases[i]);
-	if (selection.timed)
+	if (selection.timed && !selection.party.wait.woken)
 		weir_timer_arm(&selection.timer, selection.timed->at_ns);
 	r = weir__wait_park(&selection.party.wait, "select", give_up, deadline_ns);
 	while (selection.late_taps)

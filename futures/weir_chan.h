@@ -28,7 +28,10 @@
  * received, then receiving is -EPIPE. weir_chan_hang_up() is the receivers': what is inside is
  * dropped, and sending is -EPIPE. Sending to a closed channel is an error, never a crash.
  *
- * A channel belongs to the worker that made it: other workers' calls return -EPROTO.
+ * A channel belongs to the worker that made it: other workers' calls return -EPROTO. But one that
+ *was made with .across is sent to and closed on any core of the runtime, and on threads that are no
+ *worker (whose calls block them); received from at home. Every sending core has room for capacity
+ *items of its own, and so have all other threads together; what one sender sends stays in order.
  */
 #ifndef WEIR_CHAN_H
 #define WEIR_CHAN_H
@@ -58,18 +61,22 @@ struct weir_chan_opts {
 	unsigned lanes;		/* of a QUEUE: lane 0 is received before lane 1. Default 1 */
 	void (*drop)(void *item, void *arg);	/* for items that nobody receives. Default: none */
 	void *drop_arg;
+	bool across; /* a QUEUE that any core and thread sends to. Capacity 1 to 2^24, rounded
+		      * up to a power of two; without lanes, credit, reserved room */
 	struct weir_credit *credit; /* of a QUEUE, of the same worker: an item takes 1 and item_size
 				     * of it while it waits or is inside. Default: none */
 };
 
 /*
- * Returns 0, -EINVAL for options out of range, -ENOMEM, -EDEADLK outside a worker. All memory that
- * the channel will use is allocated here. *ret_chan is to be destroyed.
+ * Returns 0, -EINVAL for options out of range (or .across without a runtime), -ENOMEM, -EDEADLK
+ * outside a worker. All memory that the channel will use is allocated here. *ret_chan is to be
+ * destroyed.
  */
 WEIR_API int weir_chan_create(const struct weir_chan_opts *opts, struct weir_chan **ret_chan);
 
 /*
- * Drops what is inside and frees chan. NULL is allowed.
+ * Drops what is inside and frees chan. NULL is allowed. Other cores' and threads' calls must have
+ * returned; one that is .across is freed once all cores have heard of it.
  * Returns 0, -EBUSY while somebody waits, has reserved room or reads (close it, let them end).
  */
 WEIR_API int weir_chan_destroy(struct weir_chan *chan);
