@@ -227,7 +227,9 @@ struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsign
  */
 void weir__sim_inode_settle(struct weir_sim_inode *inode)
 {
-	if (inode->links || inode->opens || !S_ISREG(inode->mode))
+	if (inode->links || !S_ISREG(inode->mode))
+		return;
+	if (inode->opens && !weir__rule_is_broken(WEIR_RULE_OPEN_REMOVED))
 		return;
 	resize(&inode->now, 0, &inode->disk->used);
 }

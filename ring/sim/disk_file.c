@@ -160,7 +160,7 @@ int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, i
 		content = &open->inode->safe;
 	size = weir__sim_inode_read(content, (uint64_t)offset, iov, count, (size_t)size);
 	rot(host, iov, size);
-	if (moves && size > 0)
+	if ((moves || weir__rule_is_broken(WEIR_RULE_OWN_POSITION)) && size > 0)
 		open->position += size;
 	return size;
 }
@@ -187,7 +187,8 @@ int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, 
 	size = cut_short(host, weir__sim_iov_size(iov, count));
 	if (size < 0)
 		return size;
-	if ((open->file.flags & O_APPEND) || (flags & RWF_APPEND))
+	if (((open->file.flags & O_APPEND) || (flags & RWF_APPEND)) &&
+	    !weir__rule_is_broken(WEIR_RULE_APPEND))
 		offset = (int64_t)open->inode->now.size;
 	else if (strikes(host, WEIR_SIM_CORRUPT, "misdirected"))
 		offset += WEIR_SIM_PAGE;
@@ -419,7 +420,8 @@ static int check_open(const struct weir_sim_walk *walk, const struct open_how *h
 	const struct weir_sim_inode *inode = walk->inode;
 	bool writes = (how->flags & O_ACCMODE) != O_RDONLY || (how->flags & O_TRUNC);
 
-	if ((how->flags & O_CREAT) && (how->flags & O_EXCL))
+	if ((how->flags & O_CREAT) && (how->flags & O_EXCL) &&
+	    !weir__rule_is_broken(WEIR_RULE_EXCLUSIVE))
 		return -EEXIST;
 	if (S_ISLNK(inode->mode))
 		return how->flags & O_PATH && how->flags & O_NOFOLLOW ? 0 : -ELOOP;
@@ -604,7 +606,7 @@ static int check_rename(const struct weir_sim_walk *from, const struct weir_sim_
 		return -EINVAL;
 	if (!to->inode)
 		return 0;
-	if (flags)
+	if (flags && !weir__rule_is_broken(WEIR_RULE_NOREPLACE))
 		return -EEXIST;
 	if (S_ISDIR(from->inode->mode) && !S_ISDIR(to->inode->mode))
 		return -ENOTDIR;
@@ -644,7 +646,8 @@ static int do_unlink(struct weir_sim_req *req)
 		return -ENOENT;
 	if (is_rmdir != S_ISDIR(walk.inode->mode))
 		return is_rmdir ? -ENOTDIR : -EISDIR;
-	if (is_rmdir && walk.inode->names.count)
+	if (is_rmdir && walk.inode->names.count &&
+	    !weir__rule_is_broken(WEIR_RULE_FULL_DIRECTORY))
 		return -ENOTEMPTY;
 	if (is_rmdir)
 		walk.inode->links = 1;
@@ -659,6 +662,8 @@ static int do_make(struct weir_sim_req *req, unsigned mode, const char *target)
 	int r = target ? walk_parent(req, sqe->fd, sqe->addr2, &walk) :
 			 walk_parent(req, sqe->fd, sqe->addr, &walk);
 
+	if (target && !*target)
+		r = -ENOENT;
 	if (!r && walk.inode)
 		r = -EEXIST;
 	if (!r)

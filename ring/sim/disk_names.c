@@ -212,7 +212,8 @@ static int to_root(struct walker *walker, struct weir_sim_walk *walk)
 
 static int to_parent(struct walker *walker, struct weir_sim_walk *walk)
 {
-	if (walk->dir == walker->base && (walker->resolve & RESOLVE_BENEATH))
+	if (walk->dir == walker->base && (walker->resolve & RESOLVE_BENEATH) &&
+	    !weir__rule_is_broken(WEIR_RULE_BENEATH))
 		return -EXDEV;
 	if (walk->dir != walker->root)
 		walk->dir = walk->dir->parent;

@@ -117,7 +117,7 @@ int weir__sim_fd_close(struct weir_sim_host *host, int fd)
 	host->fds[fd] = NULL;
 	host->fds_open--;
 	host->fd_closed = (unsigned)fd;
-	if ((unsigned)fd < host->fds_hint)
+	if ((unsigned)fd < host->fds_hint && !weir__rule_is_broken(WEIR_RULE_FD_LOWEST))
 		host->fds_hint = (unsigned)fd;
 	weir__sim_file_put(file);
 	return 0;

@@ -317,7 +317,8 @@ static int eventfd_issue(struct weir_sim_req *req)
 	if (!event->count)
 		return weir__sim_wait(req, POLLIN);
 	weir__sim_scatter(iov, 1, 0, &event->count, sizeof(event->count));
-	event->count = 0;
+	if (!weir__rule_is_broken(WEIR_RULE_EVENTFD))
+		event->count = 0;
 	return sizeof(count);
 }
 
@@ -356,7 +357,9 @@ static int issue_poll(struct weir_sim_req *req)
 {
 	struct weir_sim_file *file = weir__sim_req_file(req);
 	unsigned mask = req->soft.sqe.poll32_events;
-	unsigned ready = file->ops->poll(file) & (mask | POLLERR | POLLHUP | POLLRDHUP);
+	unsigned unasked = POLLERR | POLLHUP |
+			   (weir__rule_is_broken(WEIR_RULE_POLL_END) ? 0 : POLLRDHUP);
+	unsigned ready = file->ops->poll(file) & (mask | unasked);
 	bool is_multishot = req->soft.sqe.len & IORING_POLL_ADD_MULTI;
 
 	if (!ready)
@@ -414,10 +417,12 @@ static int issue_futex_wake(struct weir_sim_req *req)
 	struct weir_node *next;
 	int woken = 0;
 
-	for (struct weir_node *node = list->next; node != list && woken < count; node = next) {
+	for (struct weir_node *node = list->next; node != list; node = next) {
 		struct weir_sim_req *waiter = weir_container_of(node, struct weir_sim_req, waiter);
 
 		next = node->next;
+		if (woken >= count && !weir__rule_is_broken(WEIR_RULE_FUTEX_COUNT))
+			break;
 		if (waiter->soft.sqe.addr != req->soft.sqe.addr)
 			continue;
 		weir__node_remove(node);
@@ -502,7 +507,9 @@ static int find_target(struct weir_soft_req *req, struct weir_sim_ring **ret_rin
 	if (file->ops != &weir__sim_ring_file_ops)
 		return -EBADFD;
 	*ret_ring = weir__sim_ring_of_file(file);
-	return (*ret_ring)->soft.disabled ? -EBADFD : 0;
+	return (*ret_ring)->soft.disabled && !weir__rule_is_broken(WEIR_RULE_MESSAGE_DISABLED)
+		       ? -EBADFD
+		       : 0;
 }
 
 static int message_fd(struct weir_soft_req *req, struct weir_sim_ring *target)

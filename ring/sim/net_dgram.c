@@ -278,9 +278,12 @@ ssize_t weir__sim_dgram_recv(struct weir_sim_socket *sock, struct weir_sim_span 
 	span->done += size;
 	if (msg) {
 		tell_source(sock, dgram, msg);
-		msg->msg_flags = size < whole ? MSG_TRUNC : 0;
+		if (size < whole && !weir__rule_is_broken(WEIR_RULE_DATAGRAM_CUT))
+			msg->msg_flags = MSG_TRUNC;
+		else
+			msg->msg_flags = 0;
 	}
-	if (!(flags & MSG_PEEK)) {
+	if (!(flags & MSG_PEEK) && !weir__rule_is_broken(WEIR_RULE_DATAGRAM)) {
 		weir__queue_pop(&sock->dgrams);
 		sock->dgrams_size -= whole + 1;
 		free(dgram);

@@ -91,7 +91,8 @@ static void syn_comes(struct weir_sim_stream *stream)
 	}
 	listener = weir__sim_port_find(host, SOCK_STREAM, &stream->place[1], &stream->place[0]);
 	if (!listener) {
-		stream->refusal = ECONNREFUSED;
+		stream->refusal =
+			weir__rule_is_broken(WEIR_RULE_REFUSED) ? ETIMEDOUT : ECONNREFUSED;
 		if (!send_from(stream, 1, HAND_REFUSED))
 			retry_later(stream);
 		return;

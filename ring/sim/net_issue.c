@@ -129,7 +129,7 @@ static int issue_accept(struct weir_sim_socket *sock, struct weir_sim_req *req)
 	    (sqe->file_index && (sqe->accept_flags & SOCK_CLOEXEC)) ||
 	    (is_multishot && sqe->file_index && sqe->file_index != IORING_FILE_INDEX_ALLOC))
 		return -EINVAL;
-	if (!req->later_res)
+	if (!req->later_res || weir__rule_is_broken(WEIR_RULE_ACCEPT_LIMIT))
 		req->later_res = (int)host->opts.fds_max;
 	for (;;) {
 		r = accept_one(sock, req);

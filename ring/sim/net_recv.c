@@ -216,7 +216,8 @@ static int wait_or_end(struct weir_sim_socket *sock, struct weir_sim_req *req)
 static int single(struct weir_sim_socket *sock, struct weir_sim_req *req)
 {
 	bool whole = (flags_of(req) & MSG_WAITALL) && weir__sim_is_stream(sock) && !selects(req) &&
-		     !(flags_of(req) & (MSG_PEEK | MSG_TRUNC));
+		     !(flags_of(req) & (MSG_PEEK | MSG_TRUNC)) &&
+		     !weir__rule_is_broken(WEIR_RULE_WAITALL);
 	struct weir_sim_span span;
 	ssize_t n = once(sock, req);
 

@@ -300,7 +300,7 @@ int weir__sim_socket_shutdown(struct weir_sim_socket *sock, int how)
 	}
 	if (sock->state != SOCKET_CONNECTED && sock->family != AF_UNIX)
 		return -ENOTCONN;
-	sock->shut_read |= how != SHUT_WR;
+	sock->shut_read |= how != SHUT_WR || weir__rule_is_broken(WEIR_RULE_HALF_CLOSE);
 	if (how != SHUT_RD && !sock->shut_write) {
 		sock->shut_write = true;
 		if (sock->stream)
@@ -314,7 +314,8 @@ int weir__sim_socket_shutdown(struct weir_sim_socket *sock, int how)
 
 static void leave(struct weir_sim_socket *sock)
 {
-	bool reset = weir__sim_stream_unread(sock) ||
+	bool reset = (weir__sim_stream_unread(sock) &&
+		      !weir__rule_is_broken(WEIR_RULE_RESET_UNREAD)) ||
 		     (sock->linger && !sock->linger_s);
 
 	weir__sim_stream_leave(sock, reset, weir__sim_nic_is_off(sock->file.host));

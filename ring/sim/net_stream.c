@@ -601,7 +601,7 @@ static ssize_t take(struct weir_sim_socket *sock, struct weir_sim_span *span, si
 {
 	struct weir_sim_tube *in = &sock->stream->way[!sock->side];
 
-	if (flags & MSG_PEEK) {
+	if ((flags & MSG_PEEK) && !weir__rule_is_broken(WEIR_RULE_PEEK)) {
 		weir__sim_bytes_peek(&in->bytes, span, size);
 		return (ssize_t)size;
 	}
@@ -652,7 +652,8 @@ ssize_t weir__sim_stream_send(struct weir_sim_socket *sock, struct weir_sim_span
 		return r;
 	if (sock->state == SOCKET_NEW || sock->state == SOCKET_LISTENS)
 		return sock->family == AF_UNIX ? -ENOTCONN : -EPIPE;
-	if (sock->state == SOCKET_OVER || sock->shut_write)
+	if (sock->state == SOCKET_OVER ||
+	    (sock->shut_write && !weir__rule_is_broken(WEIR_RULE_SHUT_SEND)))
 		return -EPIPE;
 	if (sock->state == SOCKET_CONNECTING)
 		return -EAGAIN;

@@ -72,7 +72,7 @@ static int issue_timeout_remove(struct weir_soft_req *req)
 	bool is_link;
 
 	if (!target)
-		return -ENOENT;
+		return weir__rule_is_broken(WEIR_RULE_TIMEOUT_GONE) ? 0 : -ENOENT;
 	is_link = target->sqe.opcode == IORING_OP_LINK_TIMEOUT;
 	if (!(flags & (IORING_TIMEOUT_UPDATE | IORING_LINK_TIMEOUT_UPDATE)))
 		return is_link ? -ENOENT : weir__soft_cancel(target);
@@ -96,7 +96,8 @@ static void fire_link(struct weir_soft_req *req)
 		peer->timeout = NULL;
 		r = weir__soft_cancel(peer);
 	}
-	weir__soft_finish(req, r == 0 ? -ETIME : r);
+	weir__soft_finish(req,
+			  r == 0 && !weir__rule_is_broken(WEIR_RULE_LINK_TIMEOUT) ? -ETIME : r);
 }
 
 static void fire(struct weir_soft_req *req)
@@ -109,7 +110,9 @@ static void fire(struct weir_soft_req *req)
 	}
 	/* off: how often; 0: for ever. */
 	if ((req->sqe.timeout_flags & IORING_TIMEOUT_MULTISHOT) &&
-	    ++req->done != (int64_t)req->sqe.off && weir__soft_more(req, -ETIME, 0)) {
+	    (++req->done != (int64_t)req->sqe.off ||
+	     weir__rule_is_broken(WEIR_RULE_MULTISHOT_TIMEOUT)) &&
+	    weir__soft_more(req, -ETIME, 0)) {
 		weir__soft_time(req, req->span_ns);
 		return;
 	}
@@ -161,7 +164,7 @@ int weir__soft_cancel(struct weir_soft_req *target)
 	int res;
 
 	if (target->state == WEIR_SOFT_CHAINED || target->state == WEIR_SOFT_NOTIFYING)
-		return -ENOENT;
+		return weir__rule_is_broken(WEIR_RULE_CANCEL_CHAINED) ? -EALREADY : -ENOENT;
 	/* As the kernel, which finds a request by its poll until its end is posted. */
 	if (target->cancelled && target->state == WEIR_SOFT_ARMED)
 		return 0;
@@ -192,6 +195,8 @@ static bool file_matches(const struct weir_soft_req *req, const struct weir_soft
 
 	if (!target->file)
 		return false;
+	if (weir__rule_is_broken(WEIR_RULE_CANCEL_FILE))
+		return req->sqe.fd == target->sqe.fd;
 	return ops->file_same ? ops->file_same(req->file, target->file) :
 				req->file == target->file;
 }
@@ -277,7 +282,7 @@ static int issue_cancel(struct weir_soft_req *req)
 	for (unsigned i = 0; i < WEIR_SOFT_BUCKETS && !by_data; i++)
 		cancel_in(req, &req->soft->in_flight[i], &found, &last);
 	if (all)
-		return last == -ENOENT ? 0 : found;
+		return last == -ENOENT || weir__rule_is_broken(WEIR_RULE_CANCEL_COUNT) ? 0 : found;
 	return last;
 }
 

@@ -97,5 +97,5 @@ static bool is_wrong(const struct io_uring_sqe *sqe)
 
 int weir__soft_prep(const struct io_uring_sqe *sqe)
 {
-	return is_wrong(sqe) ? -EINVAL : 0;
+	return is_wrong(sqe) && !weir__rule_is_broken(WEIR_RULE_PREP) ? -EINVAL : 0;
 }

@@ -51,7 +51,9 @@ int weir__soft_bufs_peek(struct weir_soft *soft, uint16_t bgid, struct iovec *io
 		iov[count++].iov_len = size;
 		want -= size;
 	}
-	return count ? count : -ENOBUFS;
+	if (count)
+		return count;
+	return weir__rule_is_broken(WEIR_RULE_BUFS_EMPTY) ? -EINVAL : -ENOBUFS;
 }
 
 static void take_part(struct weir_soft_req *req, struct weir_soft_group *group, size_t size)
@@ -207,7 +209,8 @@ static int update_files(struct weir_soft *soft, unsigned offset, int *fds, unsig
 		if (fds[done] == -2)	/* IORING_REGISTER_FILES_SKIP */
 			continue;
 		/* What was there goes, whether something comes or not. */
-		weir__soft_file_set(soft, slot, NULL);
+		if (!weir__rule_is_broken(WEIR_RULE_SLOT_REPLACED))
+			weir__soft_file_set(soft, slot, NULL);
 		r = fds[done] != -1 ? get_file(soft, fds[done], &file) : 0;
 		if (r < 0)
 			return done ? (int)done : r;

@@ -21,7 +21,7 @@ struct weir_soft_chunk {
 	char reqs[] __attribute__((aligned(16)));
 };
 
-unsigned weir__soft_mutation;
+enum weir__rule weir__rule_broken;
 
 /* --- memory of requests --- */
 
@@ -260,8 +260,10 @@ static void put_cqe(struct weir_soft *soft, const struct io_uring_cqe *from)
 
 static void overflow_cqe(struct weir_soft *soft, const struct io_uring_cqe *cqe)
 {
-	struct weir_soft_overflow *entry = weir__alloc(sizeof(*entry));
+	struct weir_soft_overflow *entry = NULL;
 
+	if (!weir__rule_is_broken(WEIR_RULE_OVERFLOW))
+		entry = weir__alloc(sizeof(*entry));
 	if (!entry) {
 		soft->cq_overflow++;
 		return;
@@ -315,7 +317,8 @@ static void post_of(struct weir_soft_req *req, int res, uint32_t cflags)
 
 bool weir__soft_more(struct weir_soft_req *req, int res, uint32_t cflags)
 {
-	if (req->soft->overflow_count || cq_is_full(req->soft)) {
+	if ((req->soft->overflow_count || cq_is_full(req->soft)) &&
+	    !weir__rule_is_broken(WEIR_RULE_MULTISHOT_FULL)) {
 		req->cflags = cflags;
 		return false;
 	}
@@ -365,11 +368,12 @@ void weir__soft_notified(struct weir_soft_req *req, int res)
 static bool has_failed(const struct weir_soft_req *req, int res)
 {
 	if (res == -ETIME && req->sqe.opcode == IORING_OP_TIMEOUT &&
-	    (req->sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS))
+	    (req->sqe.timeout_flags & IORING_TIMEOUT_ETIME_SUCCESS) &&
+	    !weir__rule_is_broken(WEIR_RULE_TIMEOUT_SUCCESS))
 		return false;
 	if (res < 0 || req->failed)
 		return true;
-	return req->want && res != req->want && weir__soft_mutation != 1;
+	return req->want && res != req->want && !weir__rule_is_broken(WEIR_RULE_SHORT_SEVERS);
 }
 
 static void end_timeout_of(struct weir_soft_req *req)
@@ -394,7 +398,8 @@ static void end_chain(struct weir_soft_req *req, bool failed)
 	req->next = NULL;
 	if (!next)
 		return;
-	if (!failed || (req->sqe.flags & IOSQE_IO_HARDLINK)) {
+	if (!failed || ((req->sqe.flags & IOSQE_IO_HARDLINK) &&
+			!weir__rule_is_broken(WEIR_RULE_HARD_LINK))) {
 		add_work(next);
 		return;
 	}
@@ -415,13 +420,15 @@ static bool is_zero_copy(const struct weir_soft_req *req)
 void weir__soft_complete(struct weir_soft_req *req, int res)
 {
 	bool failed = has_failed(req, res);
-	bool skip = (req->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) && !failed;
+	bool skip = (req->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) &&
+		    (!failed || weir__rule_is_broken(WEIR_RULE_SKIP_FAILURE));
 	uint32_t cflags = req->cflags;
 
 	end_timeout_of(req);
 	end_chain(req, failed);
 	/* One that was ended announces a notification, too, and is notified at once. */
-	if (is_zero_copy(req) && req->state != WEIR_SOFT_CHAINED && !req->notify)
+	if (is_zero_copy(req) && req->state != WEIR_SOFT_CHAINED && !req->notify &&
+	    !weir__rule_is_broken(WEIR_RULE_NOTIFY_FAILURE))
 		req->notify = req->notified = true;
 	if (req->notify) {
 		req->state = WEIR_SOFT_NOTIFYING;
@@ -596,7 +603,7 @@ static void start_chain(struct weir_soft_req *head)
 
 	for (req = head; req; req = req->next)
 		failed |= req->failed;
-	if (!failed) {
+	if (!failed || weir__rule_is_broken(WEIR_RULE_BAD_CHAIN)) {
 		issue(head);
 		return;
 	}

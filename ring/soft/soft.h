@@ -25,6 +25,7 @@
 
 #include "core/queue.h"
 #include "ring/kernel.h"
+#include "ring/soft/rules.h"
 
 /* What issue() returns when the request goes on later. No errno. */
 #define WEIR_SOFT_LATER (-4096)
@@ -265,8 +266,5 @@ int weir__soft_file_install(struct weir_soft *soft, unsigned index, void *file);
 int weir__soft_file_slot(struct weir_soft *soft);
 /* Puts file, or NULL, into slot; what was there loses its reference. */
 int weir__soft_file_set(struct weir_soft *soft, unsigned slot, void *file);
-
-/* A rule of the soft ring that is broken on purpose, to see who notices; 0: none. */
-extern unsigned weir__soft_mutation;
 
 #endif
