@@ -157,6 +157,23 @@ static void a_symlink_itself_is_not_opened(struct cf *c)
 	open_with(c, "created", "none", O_RDONLY);
 }
 
+static void symlink_to(struct cf *c, const char *name, const char *target, const char *path)
+{
+	io_uring_prep_symlinkat(cf_sqe(c, name), target, AT_FDCWD, cf_path(c, path));
+	cf_await(c, 1);
+}
+
+static void symlinks_are_made(struct cf *c)
+{
+	tree(c);
+	symlink_to(c, "make", "dir/file", "link");
+	symlink_to(c, "again", "dir/file", "link");
+	symlink_to(c, "over", "dir/file", "file");
+	symlink_to(c, "parent", "file", "none/link");
+	symlink_to(c, "empty", "", "another");
+	cf_note_file(c, cf_open(c, "link", O_RDONLY));
+}
+
 static void an_open_may_truncate(struct cf *c)
 {
 	int fd = cf_file(c, "file", "abc");
@@ -366,6 +383,9 @@ const struct cf_case cf_cases_path[] = {
 	CF_CASE(a_symlink_itself_is_not_opened,
 		CF_LEGAL(WILL("follow fd; nofollow -ELOOP; dangling -ENOENT; exclusive -EEXIST; "
 			      "create fd; created fd"))),
+	CF_CASE(symlinks_are_made,
+		CF_LEGAL(WILL("make 0; again -EEXIST; over -EEXIST; parent -ENOENT; "
+			      "empty -ENOENT; \"inner\""))),
 	CF_CASE(an_open_may_truncate, CF_LEGAL(WILL("open fd; \"\""))),
 	CF_CASE(directories_are_made,
 		CF_LEGAL(WILL("make 0; again -EEXIST; over -EEXIST; parent -ENOENT; inside 0; "

@@ -2,7 +2,7 @@
 /*
  * conform.c - a body's ring: SQEs in, CQEs out and noted, and everything closed in the end.
  */
-#include "tests/conformance/conform.h"
+#include "tests/conformance/arm.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -142,6 +142,25 @@ static unsigned sq_pending(const struct cf_ring *ring)
 	return ring->uring.sq.sqe_tail - *ring->uring.sq.khead;
 }
 
+static bool seen[256];
+
+bool cf_has_seen(unsigned opcode)
+{
+	return seen[opcode];
+}
+
+static void note_opcodes(struct cf *c)
+{
+	const struct io_uring_sq *sq = &c->at->uring.sq;
+
+	for (unsigned i = *sq->khead; i != sq->sqe_tail; i++) {
+		const struct io_uring_sqe *sqe = &sq->sqes[i & sq->ring_mask];
+
+		if (sqe->user_data != cf_data(c, STEP))
+			seen[sqe->opcode] = true;
+	}
+}
+
 /* Submits; asks for completions when flags say so, and waits for wait of them at most ns. */
 static int enter(struct cf *c, unsigned wait, unsigned flags, int64_t ns)
 {
@@ -150,6 +169,7 @@ static int enter(struct cf *c, unsigned wait, unsigned flags, int64_t ns)
 	struct io_uring *uring = &c->at->uring;
 	const struct weir_kernel_ops *ops = c->kernel->ops;
 
+	note_opcodes(c);
 	io_uring_smp_store_release(uring->sq.ktail, uring->sq.sqe_tail);
 	if (!wait)
 		return ops->ring_enter(c->kernel, uring, sq_pending(c->at), 0, flags, NULL, 0);

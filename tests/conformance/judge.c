@@ -93,7 +93,7 @@ static bool is_missing(const struct cf_case *test, const struct cf_arm *arm, uin
 {
 	const struct cf_outcome *outcome = &test->legal[number];
 
-	return arm->is_complete && !(outcome->where & CF_RARE) && is_legal_on(outcome, arm) &&
+	return !(outcome->where & CF_RARE) && is_legal_on(outcome, arm) &&
 	       !(reached >> number & 1);
 }
 
@@ -124,6 +124,8 @@ enum cf_verdict cf_judge(const struct cf_arm *arm, const struct cf_case *test, u
 		}
 		reached |= UINT64_C(1) << number;
 	}
+	if (!arm->is_complete || rounds < arm->rounds)
+		return CF_GREEN;
 	for (int i = 0; test->legal[i].text && i < OUTCOMES_MAX; i++) {
 		if (!is_missing(test, arm, reached, i))
 			continue;
