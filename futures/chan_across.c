@@ -30,20 +30,33 @@
 #include "core/weir_mesh.h"
 #include "core/weir_runtime.h"
 
-struct across_lane {
-	/* The producer's. */
-	uint32_t tail WEIR__CACHE_ALIGNED;
-	uint32_t head_seen;
-	bool wants;			/* want_room was set, and room_post has not come */
-	bool ending;			/* as soon as it has */
-	struct weir_waiters senders;
-	char *items;
+#define SHOW_EVERY 16
 
-	/* The consumer's. */
-	uint32_t head WEIR__CACHE_ALIGNED;
+/* Each side's own words, and what it shows the other, have cache lines of their own. */
+struct across_lane {
+	/* The producer's own. */
+	uint32_t tail_own WEIR__CACHE_ALIGNED;
+	uint32_t tail_told;		/* home was looked after when it was here */
+	uint32_t head_seen;
+	bool wants;			/* want_room was set, and the post about it has not come */
+	bool ending;			/* as soon as it has, and flush has run */
+	struct weir_waiters senders;
+	struct weir_task flush;		/* at the end of the turn: whether home waits */
+
+	/* What the producer shows. */
+	uint32_t tail WEIR__CACHE_ALIGNED;
+	uint32_t want_room;
+
+	/* The consumer's own. */
+	uint32_t head_own WEIR__CACHE_ALIGNED;
+	uint32_t head_told;		/* the producer was looked after when it was here */
 	uint32_t tail_seen;
 
-	uint32_t want_room WEIR__CACHE_ALIGNED;
+	/* What the consumer shows. */
+	uint32_t head WEIR__CACHE_ALIGNED;
+
+	/* Never changed. */
+	char *items WEIR__CACHE_ALIGNED;
 	unsigned core;
 	struct weir_chan *chan;
 	struct weir_post room_post;	/* home to core: there is room */
@@ -56,13 +69,16 @@ struct weir_across {
 	unsigned lane_count;		/* cores, and one for all other threads: the last */
 	unsigned next_lane;		/* the consumer's: looked at first */
 	uint32_t mask;
+	uint32_t show_every; /* items between two looks of the other side, within a turn */
 	uint32_t waits WEIR__CACHE_ALIGNED;	/* home wants a post when something comes */
 	uint32_t closed;
 	uint32_t lanes_left;		/* that have not ended */
+	struct weir_task flush;		/* home's, at the end of the turn: who wants room */
 	bool armed;			/* home's: waits was set, and wake_post has not come */
 	bool over;			/* home's: every lane has ended */
 	bool hung_up;			/* home's */
 	bool dying;			/* home's: freed once it is over */
+	bool dropped;			/* home's: and what was inside was dropped */
 	struct weir_chan *chan;
 	struct weir_post wake_post;
 	struct weir_post over_post;
@@ -82,6 +98,12 @@ static inline uint32_t load(const uint32_t *word)
 	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
+/* A word that its writer shows the other side; at the latest at the end of the turn. */
+static inline void show(uint32_t *word, uint32_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
 /* Published: seen before what is looked at next. */
 static inline void publish(uint32_t *word, uint32_t value)
 {
@@ -99,28 +121,50 @@ static inline bool take_flag(uint32_t *flag)
 
 static uint32_t room_of(const struct weir_chan *chan, struct across_lane *lane, uint32_t wanted)
 {
-	uint32_t room = chan->capacity - (lane->tail - lane->head_seen);
+	uint32_t room = chan->capacity - (lane->tail_own - lane->head_seen);
 
 	if (room < wanted) {
 		lane->head_seen = __atomic_load_n(&lane->head, __ATOMIC_SEQ_CST);
-		room = chan->capacity - (lane->tail - lane->head_seen);
+		room = chan->capacity - (lane->tail_own - lane->head_seen);
 	}
 	return room;
 }
 
+/* The lane that the caller sends in; NULL: it is the one of other threads. */
+static struct across_lane *lane_of(struct weir_chan *chan)
+{
+	struct weir_across *across = chan->across;
+
+	if (weir__self && weir__self->runtime == across->runtime)
+		return &across->lanes[weir__self->index];
+	return NULL;
+}
+
 static void on_wake(struct weir_post *post);
 
+/* What was published is seen before this looks. */
 static void wake_home(struct weir_chan *chan)
 {
 	struct weir_across *across = chan->across;
 
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!take_flag(&across->waits))
+		return;
 	/* Refused when home has ended its work: nobody waits there any more. */
-	if (take_flag(&across->waits))
-		(void)weir_post_any(across->runtime, across->home_core, &across->wake_post,
-				    on_wake);
+	(void)weir_post_any(across->runtime, across->home_core, &across->wake_post, on_wake);
 }
 
-/* Of count items as many as there is room for, without a word to home. Returns how many. */
+static void tell_home(struct across_lane *lane)
+{
+	show(&lane->tail, lane->tail_own);
+	lane->tail_told = lane->tail_own;
+	wake_home(lane->chan);
+}
+
+/*
+ * Of count items as many as there is room for; home is told at the end of the turn, or when half of
+ * the room is full. Returns how many.
+ */
 static unsigned put_n(struct weir_chan *chan, struct across_lane *lane, const char *items,
 		      unsigned count)
 {
@@ -130,12 +174,16 @@ static unsigned put_n(struct weir_chan *chan, struct across_lane *lane, const ch
 		n = count;
 	if (!n)
 		return 0;
-	first = chan->capacity - (lane->tail & chan->across->mask);
+	first = chan->capacity - (lane->tail_own & chan->across->mask);
 	if (first > n)
 		first = n;
-	memcpy(slot(chan, lane, lane->tail), items, first * chan->item_size);
+	memcpy(slot(chan, lane, lane->tail_own), items, first * chan->item_size);
 	memcpy(lane->items, items + first * chan->item_size, (n - first) * chan->item_size);
-	publish(&lane->tail, lane->tail + n);
+	lane->tail_own += n;
+	if (lane->tail_own - lane->tail >= chan->across->show_every)
+		show(&lane->tail, lane->tail_own);
+	if (lane->tail_own - lane->tail_told >= chan->capacity / 2)
+		tell_home(lane);
 	return n;
 }
 
@@ -153,7 +201,7 @@ static void feed(struct weir_chan *chan, struct across_lane *lane)
 		w->left_ -= n;
 		if (!w->left_)
 			chan_fire(w, 0);
-		wake_home(chan);
+		weir_task_ready_last(&lane->flush);
 	}
 }
 
@@ -162,6 +210,7 @@ static void feed_or_want(struct weir_chan *chan, struct across_lane *lane)
 {
 	feed(chan, lane);
 	while (!weir__waiters_is_empty(&lane->senders) && !lane->wants) {
+		show(&lane->tail, lane->tail_own);
 		lane->wants = true;
 		publish(&lane->want_room, 1);
 		if (!room_of(chan, lane, 1))
@@ -194,15 +243,28 @@ static void fire_all(struct weir_waiters *line, int res)
 		chan_fire(w, res);
 }
 
+static void end_if_quiet(struct across_lane *lane)
+{
+	if (lane->ending && !lane->wants && !lane->flush.queued_)
+		end_lane(lane->chan);
+}
+
+static void flush_lane(struct weir_task *task)
+{
+	struct across_lane *lane = weir_container_of(task, struct across_lane, flush);
+
+	tell_home(lane);
+	end_if_quiet(lane);
+}
+
 static void on_room(struct weir_post *post)
 {
 	struct across_lane *lane = weir_container_of(post, struct across_lane, room_post);
 
 	lane->wants = false;
-	if (lane->ending)
-		end_lane(lane->chan);
-	else
+	if (!lane->ending)
 		feed_or_want(lane->chan, lane);
+	end_if_quiet(lane);
 }
 
 /* On the lane's core. */
@@ -211,20 +273,10 @@ static void on_close(struct weir_post *post)
 	struct across_lane *lane = weir_container_of(post, struct across_lane, close_post);
 
 	fire_all(&lane->senders, -EPIPE);
-	if (lane->wants && !take_flag(&lane->want_room))
-		lane->ending = true;	/* room_post is on the way */
-	else
-		end_lane(lane->chan);
-}
-
-/* The lane that the caller sends in; NULL: it is the one of other threads. */
-static struct across_lane *lane_of(struct weir_chan *chan)
-{
-	struct weir_across *across = chan->across;
-
-	if (weir__self && weir__self->runtime == across->runtime)
-		return &across->lanes[weir__self->index];
-	return NULL;
+	if (lane->wants && take_flag(&lane->want_room))
+		lane->wants = false;	/* else the post about it is on the way */
+	lane->ending = true;
+	end_if_quiet(lane);
 }
 
 /* Until absolute deadline_ns of the library's clock. Under the lock; returns 0 or -ETIMEDOUT. */
@@ -253,7 +305,7 @@ static ssize_t thread_send_n(struct weir_chan *chan, const char *items, unsigned
 		}
 		done += put_n(chan, lane, items + done * chan->item_size, count - done);
 		if (done)
-			wake_home(chan);
+			tell_home(lane);
 		if (done == count || r)
 			break;
 		publish(&lane->want_room, 1);
@@ -278,7 +330,7 @@ ssize_t weir__across_send_n(struct weir_chan *chan, const char *items, unsigned 
 	if (weir_likely(weir__waiters_is_empty(&lane->senders)))
 		done = put_n(chan, lane, items, count);
 	if (done)
-		wake_home(chan);
+		weir_task_ready_last(&lane->flush);
 	if (weir_likely(done == count))
 		return count;
 	left = count - done;
@@ -295,7 +347,7 @@ int weir__across_send_now(struct weir_chan *chan, const void *item)
 		return -EPIPE;
 	if (!weir__waiters_is_empty(&lane->senders) || !put_n(chan, lane, item, 1))
 		return -EAGAIN;
-	wake_home(chan);
+	weir_task_ready_last(&lane->flush);
 	return 0;
 }
 
@@ -308,10 +360,12 @@ struct weir_waiters *weir__across_senders(struct weir_chan *chan)
 
 /* --- home's side --- */
 
-static void tell_room(struct weir_chan *chan, struct across_lane *lane)
+/* What was shown is seen before this looks. */
+static void tell_room(struct across_lane *lane)
 {
-	struct weir_across *across = chan->across;
+	struct weir_across *across = lane->chan->across;
 
+	lane->head_told = lane->head_own;
 	if (!take_flag(&lane->want_room))
 		return;
 	if (lane->core < across->lane_count - 1) {
@@ -323,29 +377,57 @@ static void tell_room(struct weir_chan *chan, struct across_lane *lane)
 	pthread_mutex_unlock(&across->lock);
 }
 
+static void free_if_over(struct weir_chan *chan);
+
+static void flush_home(struct weir_task *task)
+{
+	struct weir_across *across = weir_container_of(task, struct weir_across, flush);
+
+	for (unsigned i = 0; i < across->lane_count; i++)
+		show(&across->lanes[i].head, across->lanes[i].head_own);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < across->lane_count; i++)
+		tell_room(&across->lanes[i]);
+	free_if_over(across->chan);
+}
+
+static void move_head(struct across_lane *lane, uint32_t n)
+{
+	struct weir_across *across = lane->chan->across;
+
+	lane->head_own += n;
+	if (lane->head_own - lane->head >= across->show_every)
+		show(&lane->head, lane->head_own);
+	if (lane->head_own - lane->head_told >= lane->chan->capacity / 2) {
+		show(&lane->head, lane->head_own);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		tell_room(lane);
+	}
+	weir_task_ready_last(&across->flush);
+}
+
 static bool has_item(struct across_lane *lane)
 {
-	if (lane->tail_seen == lane->head)
+	if (lane->tail_seen == lane->head_own)
 		lane->tail_seen = __atomic_load_n(&lane->tail, __ATOMIC_SEQ_CST);
-	return lane->tail_seen != lane->head;
+	return lane->tail_seen != lane->head_own;
 }
 
 /* Up to count items of one lane. */
 static unsigned take_n(struct weir_chan *chan, struct across_lane *lane, char *items,
 		       unsigned count)
 {
-	uint32_t n = lane->tail_seen - lane->head, first;
+	uint32_t n = lane->tail_seen - lane->head_own, first;
 
 	if (n > count)
 		n = count;
-	first = chan->capacity - (lane->head & chan->across->mask);
+	first = chan->capacity - (lane->head_own & chan->across->mask);
 	if (first > n)
 		first = n;
-	memcpy(items, slot(chan, lane, lane->head), first * chan->item_size);
+	memcpy(items, slot(chan, lane, lane->head_own), first * chan->item_size);
 	memcpy(items + first * chan->item_size, lane->items, (n - first) * chan->item_size);
 	chan->sent += n;
-	publish(&lane->head, lane->head + n);
-	tell_room(chan, lane);
+	move_head(lane, n);
 	return n;
 }
 
@@ -420,9 +502,14 @@ static void free_if_over(struct weir_chan *chan)
 
 	if (!across->dying || !across->over)
 		return;
+	if (!across->dropped) {
+		across->dropped = true;
+		weir__across_drop(chan);
+	}
+	if (across->flush.queued_)
+		return;
 	if (across->armed && !take_flag(&across->waits))
 		return;			/* wake_post is on the way */
-	weir__across_drop(chan);
 	weir__chan_free(chan);
 	weir__worker_release(weir__self);
 }
@@ -493,9 +580,8 @@ void weir__across_drop(struct weir_chan *chan)
 		struct across_lane *lane = &across->lanes[i];
 
 		while (has_item(lane)) {
-			weir__chan_drop_item(chan, slot(chan, lane, lane->head));
-			publish(&lane->head, lane->head + 1);
-			tell_room(chan, lane);
+			weir__chan_drop_item(chan, slot(chan, lane, lane->head_own));
+			move_head(lane, 1);
 		}
 	}
 }
@@ -509,12 +595,17 @@ void weir__across_destroy(struct weir_chan *chan)
 	free_if_over(chan);
 }
 
+/* What other cores have sent in their present turns may be missing. */
 unsigned weir__across_count(const struct weir_chan *chan)
 {
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < chan->across->lane_count; i++)
-		count += load(&chan->across->lanes[i].tail) - load(&chan->across->lanes[i].head);
+	for (unsigned i = 0; i < chan->across->lane_count; i++) {
+		const struct across_lane *lane = &chan->across->lanes[i];
+
+		count += i == chan->across->home_core ? lane->tail_own : load(&lane->tail);
+		count -= lane->head_own;
+	}
 	return count;
 }
 
@@ -568,16 +659,20 @@ int weir__across_create(struct weir_chan *chan)
 	memset(across, 0, across_size(lane_count));
 	chan->across = across;
 	across->chan = chan;
+	weir_task_init(&across->flush, flush_home);
 	across->runtime = weir__self->runtime;
 	across->home_core = weir__self->index;
 	across->lane_count = lane_count;
 	across->lanes_left = lane_count;
 	across->mask = chan->capacity - 1;
+	across->show_every = chan->capacity < 4 * SHOW_EVERY ? (chan->capacity + 3) / 4
+							     : SHOW_EVERY;
 	weir_runtime_keep(across->runtime);
 	lock_init(across);
 	for (unsigned i = 0; i < lane_count; i++) {
 		struct across_lane *lane = &across->lanes[i];
 
+		weir_task_init(&lane->flush, flush_lane);
 		lane->core = i;
 		lane->chan = chan;
 		weir__waiters_init(&lane->senders);

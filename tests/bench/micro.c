@@ -17,6 +17,7 @@ static const struct {
 	const char *name;
 	int (*run)(micro_report_fn report);
 } parts[] = {
+	{ "across", micro_across },
 	{ "chan", micro_chan },
 	{ "coro", micro_coro },
 	{ "future", micro_future },

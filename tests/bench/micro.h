@@ -19,6 +19,7 @@ static inline double micro_now_ns(void)
 }
 
 /* Each runs its part and returns 0 or -errno. */
+int micro_across(micro_report_fn report);
 int micro_chan(micro_report_fn report);	/* and locks, credit, scopes */
 int micro_coro(micro_report_fn report);
 int micro_future(micro_report_fn report);
