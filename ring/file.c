@@ -23,6 +23,7 @@
 #define INLINE_MAX (1u << 20)	/* bytes that one call copies without the ring */
 #define IO_MAX 0x7ffff000u	/* bytes that the kernel moves in one call */
 #define IOV_COUNT_MAX 1024
+#define AGAIN_MAX 16		/* attempts of a call that signals interrupt */
 
 /* --- before the ring --- */
 
@@ -66,6 +67,8 @@ static ssize_t read_missed(struct weir_file *file, const struct iovec *iov, unsi
 		file->media = WEIR_MEDIA_NONE;
 		return -EAGAIN;
 	}
+	if (n == -EINTR)
+		return -EAGAIN;
 	if (n != -EAGAIN)
 		return n;
 	if (file->misses < MISSES_MAX)
@@ -174,28 +177,47 @@ void weir__file_prep_write(const struct weir_file *file, struct io_uring_sqe *sq
 	target(file, sqe);
 }
 
+/*
+ * Whether an operation that ended with n is to be tried again: the kernel cannot restart one
+ * that a signal interrupted (io_uring/rw.c: -ERESTARTSYS becomes -EINTR), and nothing was moved.
+ */
+static inline bool is_again(ssize_t n, unsigned *tries)
+{
+	return weir_unlikely(n == -EINTR) && ++*tries < AGAIN_MAX;
+}
+
 static ssize_t read_cold(struct weir_file *file, void *buf, size_t size, int64_t offset)
 {
 	struct weir_op_wait w;
 	struct io_uring_sqe *sqe;
-	int r = begin(file, &w, "read", &sqe);
+	unsigned tries = 0;
+	ssize_t n;
 
-	if (r < 0)
-		return r;
-	weir__file_prep_read(file, sqe, buf, size, offset);
-	return end(file, &w, sqe);
+	do {
+		n = begin(file, &w, "read", &sqe);
+		if (n < 0)
+			return n;
+		weir__file_prep_read(file, sqe, buf, size, offset);
+		n = end(file, &w, sqe);
+	} while (is_again(n, &tries));
+	return n;
 }
 
 static ssize_t write_cold(struct weir_file *file, const void *buf, size_t size, int64_t offset)
 {
 	struct weir_op_wait w;
 	struct io_uring_sqe *sqe;
-	int r = begin(file, &w, "write", &sqe);
+	unsigned tries = 0;
+	ssize_t n;
 
-	if (r < 0)
-		return r;
-	weir__file_prep_write(file, sqe, buf, size, offset);
-	return end(file, &w, sqe);
+	do {
+		n = begin(file, &w, "write", &sqe);
+		if (n < 0)
+			return n;
+		weir__file_prep_write(file, sqe, buf, size, offset);
+		n = end(file, &w, sqe);
+	} while (is_again(n, &tries));
+	return n;
 }
 
 /* --- reading --- */
@@ -229,18 +251,22 @@ ssize_t weir_file_readv(struct weir_file *file, const struct iovec *iov, unsigne
 	struct weir_op_wait w;
 	struct io_uring_sqe *sqe;
 	ssize_t n = -EAGAIN;
+	unsigned tries = 0;
 
 	weir_precond(count <= IOV_COUNT_MAX, -EINVAL);
 	if (iov_size(iov, count) <= INLINE_MAX)
 		n = read_hot(file, iov, count, offset);
 	if (n != -EAGAIN)
 		return n;
-	n = begin(file, &w, "readv", &sqe);
-	if (n < 0)
-		return n;
-	io_uring_prep_readv(sqe, file->fd, iov, count, (uint64_t)offset);
-	target(file, sqe);
-	return end(file, &w, sqe);
+	do {
+		n = begin(file, &w, "readv", &sqe);
+		if (n < 0)
+			return n;
+		io_uring_prep_readv(sqe, file->fd, iov, count, (uint64_t)offset);
+		target(file, sqe);
+		n = end(file, &w, sqe);
+	} while (is_again(n, &tries));
+	return n;
 }
 
 int weir_file_read_exact(struct weir_file *file, void *buf, size_t size, int64_t offset)
@@ -278,6 +304,7 @@ ssize_t weir_file_writev(struct weir_file *file, const struct iovec *iov, unsign
 	struct weir_op_wait w;
 	struct io_uring_sqe *sqe;
 	ssize_t n = -EAGAIN;
+	unsigned tries = 0;
 
 	weir_precond(count <= IOV_COUNT_MAX, -EINVAL);
 	if (file->failed)
@@ -286,12 +313,15 @@ ssize_t weir_file_writev(struct weir_file *file, const struct iovec *iov, unsign
 		n = write_hot(file, iov, count, offset);
 	if (n != -EAGAIN)
 		return n;
-	n = begin(file, &w, "writev", &sqe);
-	if (n < 0)
-		return n;
-	io_uring_prep_writev(sqe, file->fd, iov, count, (uint64_t)offset);
-	target(file, sqe);
-	return end(file, &w, sqe);
+	do {
+		n = begin(file, &w, "writev", &sqe);
+		if (n < 0)
+			return n;
+		io_uring_prep_writev(sqe, file->fd, iov, count, (uint64_t)offset);
+		target(file, sqe);
+		n = end(file, &w, sqe);
+	} while (is_again(n, &tries));
+	return n;
 }
 
 int weir_file_write_all(struct weir_file *file, const void *buf, size_t size, int64_t offset)

@@ -206,6 +206,44 @@ static void short_transfers_are_continued(void)
 	weir_file_close(file);
 }
 
+static void interrupt_next(unsigned opcode, unsigned times)
+{
+	bent.opcode = opcode;
+	bent.res = -EINTR;
+	bent.hits = 0;
+	bent.hits_max = times;
+}
+
+/* The kernel cannot restart what a signal interrupted: it says -EINTR, and nothing was moved. */
+static void a_transfer_that_a_signal_interrupts_is_tried_again(void)
+{
+	struct weir_file *file = open_new("a");
+	char text[] = "0123456789", in[10];
+	const struct iovec from = { text, 10 }, to = { in, 10 };
+
+	interrupt_next(IORING_OP_WRITE, 3);
+	assert_int_equal(weir_file_write(file, text, 10, 0), 10);
+	assert_int_equal(bent.hits, 3);
+	interrupt_next(IORING_OP_WRITEV, 3);
+	assert_int_equal(weir_file_writev(file, &from, 1, 10), 10);
+	assert_int_equal(bent.hits, 3);
+	bent.opcode = 0;
+	assert_int_equal(weir_file_sync(file), 0);
+	posix_fadvise(weir_file_fd(file), 0, 0, POSIX_FADV_DONTNEED);
+	file->skip = 15;	/* to the ring */
+	interrupt_next(IORING_OP_READ, 3);
+	assert_int_equal(weir_file_read(file, in, 10, 0), 10);
+	assert_int_equal(bent.hits, 3);
+	interrupt_next(IORING_OP_READV, 15);
+	assert_int_equal(weir_file_readv(file, &to, 1, 10), 10);
+	assert_memory_equal(in, text, 10);
+	/* Bounded: a kernel that says so for ever is believed. */
+	interrupt_next(IORING_OP_READ, 0);
+	assert_int_equal(weir_file_read(file, in, 10, 0), -EINTR);
+	assert_int_equal(bent.hits, 16);
+	weir_file_close(file);
+}
+
 static void a_full_disk_ends_write_all_with_its_error(void)
 {
 	const struct weir_open_opts opts = { .flags = O_RDWR | O_CREAT };
@@ -397,6 +435,7 @@ int main(void)
 		in_dir(a_reader_of_hot_pages_lets_others_run),
 		in_dir(read_exact_tells_a_short_file_from_an_error),
 		bent_in_dir(short_transfers_are_continued),
+		bent_in_dir(a_transfer_that_a_signal_interrupts_is_tried_again),
 		in_dir(a_full_disk_ends_write_all_with_its_error),
 		in_dir(the_size_limit_ends_write_all_with_its_error),
 #ifndef WEIR_DEBUG

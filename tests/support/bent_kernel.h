@@ -25,6 +25,7 @@ struct bent {
 	unsigned opcode;	/* these give res instead; 0 (NOP): none */
 	unsigned opcode_too;	/* and these */
 	unsigned pass;		/* but the next so many of them are carried out */
+	unsigned hits_max;	/* and from this hit on all of them; 0: none */
 	int res;
 	unsigned hits;		/* how many were bent */
 	unsigned size_max;	/* of reads and writes through the ring; 0: as asked */
@@ -58,6 +59,8 @@ static inline void bent_sqe(struct bent *bent, struct io_uring_sqe *sqe)
 		bent->pass--;
 		return;
 	}
+	if (bent->hits_max && bent->hits == bent->hits_max)
+		return;
 	while (bent->marks[i])
 		i++;
 	bent->marks[i] = user_data;
