@@ -58,7 +58,7 @@ struct weir_commit {
 	size_t written;		/* of flying */
 	struct weir_node line;	/* appends that found the group full, FIFO */
 	unsigned parked;
-	struct weir_task leave;	/* at the end of the turn: take off, or submit again */
+	struct weir_task leave;	/* at the end of the turn: take off */
 	bool leaving;		/* it is queued */
 	struct weir_slot_wait slot;
 	struct weir_op op;
@@ -139,18 +139,14 @@ static bool is_idle(const struct weir_commit *log)
 	return !log->flying && !log->collecting->count && !log->leaving;
 }
 
-static void leave_later(struct weir_commit *log)
-{
-	log->leaving = true;
-	weir_task_ready_last(&log->leave);
-}
-
 /* What is collected leaves at the end of the turn. */
 static void go_on(struct weir_commit *log)
 {
 	log_check(log);
-	if (!log->flying && log->collecting->count && !log->leaving)
-		leave_later(log);
+	if (log->flying || !log->collecting->count || log->leaving)
+		return;
+	log->leaving = true;
+	weir_task_ready_last(&log->leave);
 }
 
 /* A closer learns that nothing is left. log may be gone after the turn's next task. */
@@ -211,10 +207,7 @@ static void submit(struct weir_commit *log)
 	if (ring->redeeming || weir__list_is_empty(&ring->waiters))
 		sqe = weir__op_sqe(ring, WEIR_TRANSIENT);
 	if (!sqe) {
-		if (ring->redeeming)	/* a slot, but the kernel takes no more: later */
-			leave_later(log);
-		else
-			weir_slot_wait(&log->slot, submit_with_slot);
+		weir_slot_wait(&log->slot, submit_with_slot);
 		return;
 	}
 	weir__file_prep_write(log->file, sqe, group->data + log->written,
@@ -272,9 +265,7 @@ static void leave(struct weir_task *task)
 	struct weir_commit *log = weir_container_of(task, struct weir_commit, leave);
 
 	log->leaving = false;
-	if (log->flying)
-		submit(log);
-	else if (log->collecting->count)
+	if (log->collecting->count)
 		take_off(log);
 	tell_closer(log);
 }

@@ -42,6 +42,8 @@ static int begin(struct weir_op *op, struct weir_ring **ret_ring, struct io_urin
 
 	weir_precond(ring, -EDEADLK);
 	weir_precond(!op->slot_, -EBUSY);
+	if (weir_unlikely(ring->draining))
+		return -ESHUTDOWN;
 	*ret_ring = ring;
 	*ret_sqe = weir__op_sqe(ring, WEIR_TRANSIENT);
 	return *ret_sqe ? 0 : -EAGAIN;

@@ -149,8 +149,8 @@ static void arm_wake_read(struct weir_ring *ring);
 static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 {
 	struct weir_ring *ring = ring_of(driver);
-	bool wait = wait_until_ns && !cq_ready(ring);
 	unsigned count;
+	bool wait;
 	int r = 0;
 
 	if (weir_unlikely(ring->cancels_wanted))
@@ -160,6 +160,8 @@ static int ring_turn(struct weir_driver *driver, int64_t wait_until_ns)
 	weir__bufs_publish(&ring->bufs);
 	if (weir_unlikely(weir__bufs_are_awaited(&ring->bufs)))
 		weir__bufs_feed(&ring->bufs);
+	wait = wait_until_ns && !cq_ready(ring) && !ring->again;
+	ring->again = false;
 	if (wait || sq_pending(ring) || needs_enter(ring))
 		r = enter(ring, wait, IORING_ENTER_GETEVENTS, wait_until_ns);
 	weir__worker_awake(driver->worker);

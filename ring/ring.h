@@ -94,6 +94,7 @@ struct weir_ring {
 	bool has_direct;		/* direct descriptors are registered */
 	bool has_notify;		/* the kernel can post to us without a ring */
 	bool looks;			/* only a call tells whether there are completions */
+	bool again;			/* somebody can go on in the next turn: do not wait */
 	bool enabled, draining, stopping;
 	int wake_fd;			/* eventfd where notify is not there, else -1 */
 	struct weir_op wake_op;

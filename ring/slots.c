@@ -54,7 +54,9 @@ static inline struct io_uring_sqe *get_sqe(struct weir_ring *ring)
 	if (weir_likely(sqe))
 		return sqe;
 	weir__ring_flush(ring);
-	return io_uring_get_sqe(&ring->uring);
+	sqe = io_uring_get_sqe(&ring->uring);
+	ring->again |= !sqe;
+	return sqe;
 }
 
 struct io_uring_sqe *weir__op_sqe(struct weir_ring *ring, enum weir_purse purse)
@@ -176,7 +178,19 @@ unsigned weir__slots_taken(const struct weir_ring *ring)
 
 /* --- waiting for a slot --- */
 
-/* Each once: who finds that the kernel takes nothing now stands in line again. */
+/* Whether get_sqe() would give one. */
+static bool has_sqe(struct weir_ring *ring)
+{
+	if (weir_likely(io_uring_sq_space_left(&ring->uring)))
+		return true;
+	weir__ring_flush(ring);
+	if (io_uring_sq_space_left(&ring->uring))
+		return true;
+	ring->again = true;
+	return false;
+}
+
+/* Each once: who could not go on after all stands in line again. */
 void weir__slots_feed(struct weir_ring *ring)
 {
 	unsigned left = ring->parked;
@@ -184,7 +198,7 @@ void weir__slots_feed(struct weir_ring *ring)
 
 	while (left-- &&
 	       ring->taken[WEIR_TRANSIENT] + ring->promised < ring->limit[WEIR_TRANSIENT] &&
-	       (node = weir__list_pop(&ring->waiters))) {
+	       has_sqe(ring) && (node = weir__list_pop(&ring->waiters))) {
 		struct weir_slot_wait *wait = (struct weir_slot_wait *)(void *)node;
 
 		ring->parked--;
@@ -207,6 +221,7 @@ void weir__slot_wait(struct weir_ring *ring, struct weir_slot_wait *wait,
 	wait->run_ = run;
 	weir__list_push(&ring->waiters, (struct weir_node *)(void *)wait);
 	ring->parked++;
+	ring->again |= ring->taken[WEIR_TRANSIENT] + ring->promised < ring->limit[WEIR_TRANSIENT];
 }
 
 void weir__slot_wait_cancel(struct weir_ring *ring, struct weir_slot_wait *wait)

@@ -76,7 +76,8 @@ WEIR_API enum weir_verdict weir_verdict(void);
  * position. size is in bytes, at most INT32_MAX.
  *
  * Returns 0, or -EAGAIN when no slot is free (weir_slot_wait() tells when there is one),
- * -EBUSY when op is in flight. On error nothing was lent and done() will not run.
+ * -EBUSY when op is in flight, -ESHUTDOWN when the worker's work has ended: what was still in
+ * flight is being cancelled, nothing new begins. On error nothing was lent and done() will not run.
  */
 WEIR_API int weir_op_nop(struct weir_op *op);
 WEIR_API int weir_op_read(struct weir_op *op, int fd, void *buf, size_t size, int64_t offset);

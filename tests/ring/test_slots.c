@@ -396,6 +396,56 @@ static void those_who_wait_for_a_slot_get_it_in_order(void **state)
 	script_stop(s);
 }
 
+/* There are slots: who asks to be told must not wait for somebody else's completion. */
+static void who_waits_while_there_are_slots_is_told_before_the_core_sleeps(void **state)
+{
+	struct script *s = script_start(16, 4, 8);
+	int64_t begin = s->now;
+	struct line line;
+
+	(void)state;
+	served = 0;
+	init(&line.c);
+	line.order = 0;
+	weir_slot_wait(&line.wait, line_run);
+	weir__worker_turn(&s->worker, WEIR_NEVER);
+	assert_int_equal(line.order, 1);
+	assert_int_equal(s->now, begin);
+	script_turn(s);
+	answer_all(s, 0);
+	script_stop(s);
+}
+
+/* weir_slot_wait(): the next submission made from inside run() cannot fail with -EAGAIN. */
+static void who_is_told_of_a_slot_finds_room_in_the_queue_too(void **state)
+{
+	struct script *s = script_start(128, 4, 8);
+	struct counted c[SCRIPT_SQ];
+	struct line line;
+
+	(void)state;
+	served = 0;
+	s->accept = 0;
+	for (int i = 0; i < SCRIPT_SQ; i++) {
+		init(&c[i]);
+		assert_int_equal(weir_op_nop(&c[i].op), 0);
+	}
+	init(&line.c);
+	line.order = 0;
+	assert_int_equal(weir_op_nop(&line.c.op), -EAGAIN);
+	weir_slot_wait(&line.wait, line_run);
+	script_turn(s);
+	script_turn(s);
+	assert_int_equal(line.order, 0);
+	s->accept = SCRIPT_SQ;
+	script_turn(s);
+	assert_int_equal(line.order, 1);
+	assert_int_equal(line.r, 0);
+	script_turn(s);
+	answer_all(s, 0);
+	script_stop(s);
+}
+
 /* --- coroutines --- */
 
 static int nop_in_coroutine(void *arg)
@@ -485,6 +535,78 @@ static void a_deadline_cancels_the_op_and_a_result_that_came_all_the_same_counts
 	}
 }
 
+static struct script *refusing;
+
+static void take_again(struct weir_task *task)
+{
+	(void)task;
+	refusing->accept = SCRIPT_SQ;
+}
+
+/* The kernel takes nothing for a moment: what found the queue full leaves with the next turn. */
+static void who_found_the_queue_full_goes_on_before_the_core_sleeps(void **state)
+{
+	const struct weir_coro_opts opts = { .detached = true };
+	struct script *s = script_start(128, 4, 8);
+	int64_t deadline = WEIR_NEVER, begin = s->now;
+	struct counted c[SCRIPT_SQ];
+	struct weir_task task;
+
+	(void)state;
+	refusing = s;
+	s->accept = 0;
+	for (int i = 0; i < SCRIPT_SQ; i++) {
+		init(&c[i]);
+		assert_int_equal(weir_op_nop(&c[i].op), 0);
+	}
+	assert_int_equal(weir_coro_spawn(&opts, nop_in_coroutine, &deadline, NULL), 0);
+	weir_task_init(&task, take_again);
+	weir_task_ready_last(&task);
+	weir__worker_turn(&s->worker, WEIR_NEVER);
+	weir__worker_turn(&s->worker, 0);
+	assert_int_equal(s->taken_count, SCRIPT_SQ + 1);
+	assert_int_equal(s->now, begin);
+	answer_all(s, 0);
+	script_turn(s);
+	script_stop(s);
+}
+
+/* --- the end --- */
+
+static int again_res;
+
+static void do_it_again(struct weir_op *op, int res, uint32_t flags)
+{
+	struct counted *c = weir_container_of(op, struct counted, op);
+
+	(void)flags;
+	c->done++;
+	c->res = res;
+	again_res = weir_op_nop(op);
+}
+
+/* Everything in flight was cancelled, once: what begins after that would never end. */
+static void at_the_end_nothing_new_begins(void **state)
+{
+	struct script *s = script_start(16, 4, 8);
+	struct counted c;
+
+	(void)state;
+	memset(&c, 0, sizeof(c));
+	weir_op_init(&c.op, do_it_again, "test");
+	assert_int_equal(weir_op_nop(&c.op), 0);
+	assert_false(s->ring->driver.ops->is_drained(&s->ring->driver));
+	script_turn(s);
+	assert_int_equal(s->taken_count, 2);
+	script_answer(s, 0, -ECANCELED, 0);
+	script_answer(s, 1, 0, 0);
+	script_turn(s);
+	assert_int_equal(c.done, 1);
+	assert_int_equal(again_res, -ESHUTDOWN);
+	assert_true(s->ring->driver.ops->is_drained(&s->ring->driver));
+	script_stop(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +628,10 @@ int main(void)
 		cmocka_unit_test(a_cancelled_coroutine_stays_until_its_op_has_retired),
 		cmocka_unit_test(
 			a_deadline_cancels_the_op_and_a_result_that_came_all_the_same_counts),
+		cmocka_unit_test(who_waits_while_there_are_slots_is_told_before_the_core_sleeps),
+		cmocka_unit_test(who_is_told_of_a_slot_finds_room_in_the_queue_too),
+		cmocka_unit_test(who_found_the_queue_full_goes_on_before_the_core_sleeps),
+		cmocka_unit_test(at_the_end_nothing_new_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
