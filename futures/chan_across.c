@@ -147,7 +147,6 @@ static void wake_home(struct weir_chan *chan)
 {
 	struct weir_across *across = chan->across;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!take_flag(&across->waits))
 		return;
 	/* Refused when home has ended its work: nobody waits there any more. */
@@ -156,7 +155,7 @@ static void wake_home(struct weir_chan *chan)
 
 static void tell_home(struct across_lane *lane)
 {
-	show(&lane->tail, lane->tail_own);
+	publish(&lane->tail, lane->tail_own);
 	lane->tail_told = lane->tail_own;
 	wake_home(lane->chan);
 }
@@ -182,7 +181,7 @@ static unsigned put_n(struct weir_chan *chan, struct across_lane *lane, const ch
 	lane->tail_own += n;
 	if (lane->tail_own - lane->tail >= chan->across->show_every)
 		show(&lane->tail, lane->tail_own);
-	if (lane->tail_own - lane->tail_told >= chan->capacity / 2)
+	if (lane->tail_own - lane->tail_told >= (chan->capacity + 1) / 2)
 		tell_home(lane);
 	return n;
 }
@@ -360,11 +359,11 @@ struct weir_waiters *weir__across_senders(struct weir_chan *chan)
 
 /* --- home's side --- */
 
-/* What was shown is seen before this looks. */
 static void tell_room(struct across_lane *lane)
 {
 	struct weir_across *across = lane->chan->across;
 
+	publish(&lane->head, lane->head_own);
 	lane->head_told = lane->head_own;
 	if (!take_flag(&lane->want_room))
 		return;
@@ -384,10 +383,8 @@ static void flush_home(struct weir_task *task)
 	struct weir_across *across = weir_container_of(task, struct weir_across, flush);
 
 	for (unsigned i = 0; i < across->lane_count; i++)
-		show(&across->lanes[i].head, across->lanes[i].head_own);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < across->lane_count; i++)
-		tell_room(&across->lanes[i]);
+		if (across->lanes[i].head_told != across->lanes[i].head_own)
+			tell_room(&across->lanes[i]);
 	free_if_over(across->chan);
 }
 
@@ -398,11 +395,8 @@ static void move_head(struct across_lane *lane, uint32_t n)
 	lane->head_own += n;
 	if (lane->head_own - lane->head >= across->show_every)
 		show(&lane->head, lane->head_own);
-	if (lane->head_own - lane->head_told >= lane->chan->capacity / 2) {
-		show(&lane->head, lane->head_own);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (lane->head_own - lane->head_told >= (lane->chan->capacity + 1) / 2)
 		tell_room(lane);
-	}
 	weir_task_ready_last(&across->flush);
 }
 
