@@ -98,6 +98,9 @@ struct weir_sim_job {
  */
 void *weir__sim_far_alloc(size_t size);
 
+/* The same, of which each process has its own copy: a stack, a buffer. */
+void *weir__sim_far_alloc_own(size_t size);
+
 /* Once, before the first: count jobs. 0, -errno. */
 int weir__sim_jobs_create(struct weir_sim_job *jobs, unsigned count);
 

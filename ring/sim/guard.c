@@ -403,8 +403,8 @@ void weir__sim_guard_prepare(void)
 	static char large[4096];
 	void *frame;
 
-	setvbuf(stdout, weir__sim_far_alloc(OUT_SIZE), _IOFBF, OUT_SIZE);
-	alt_stack = weir__sim_far_alloc(ALT_STACK_SIZE);
+	setvbuf(stdout, weir__sim_far_alloc_own(OUT_SIZE), _IOFBF, OUT_SIZE);
+	alt_stack = weir__sim_far_alloc_own(ALT_STACK_SIZE);
 	backtrace(&frame, 1);
 	qsort(large, sizeof(large), 1, compare_bytes);
 	free(malloc(1));

@@ -99,15 +99,25 @@ __attribute__((noreturn)) static void run(struct weir_sim_job *job, const struct
 
 /* --- in the parent --- */
 
-void *weir__sim_far_alloc(size_t size)
+static void *far_map(size_t size, int flags)
 {
 	static uintptr_t place = FAR;
 	void *memory = mmap((void *)place, size, PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			    flags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (FAR)
 		place += (size + 4095) & ~(size_t)4095;
 	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *weir__sim_far_alloc(size_t size)
+{
+	return far_map(size, MAP_SHARED);
+}
+
+void *weir__sim_far_alloc_own(size_t size)
+{
+	return far_map(size, MAP_PRIVATE);
 }
 
 int weir__sim_jobs_create(struct weir_sim_job *jobs, unsigned count)
