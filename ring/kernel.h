@@ -92,7 +92,7 @@ struct weir_kernel_ops {
 
 struct weir_kernel {
 	const struct weir_kernel_ops *ops;
-	/* net/bound.c's: what the process listens on. A simulated process has a kernel of its own. */
+	/* net/bound.c's: what the process listens on. Simulated processes have one each. */
 	struct weir_bound *bound;
 };
 
