@@ -24,7 +24,7 @@
 #define LOOKS 4				/* per stall_ns */
 #define LOOK_NS_MIN WEIR_MS
 #define LOOK_NS_MAX (250 * WEIR_MS)
-#define DOZE_AFTER_NS WEIR_S
+#define DOZE_AFTER_NS (WEIR_S / 2)
 #define ANSWER_NS (50 * WEIR_MS)	/* how long a stalled thread has to answer the signal */
 #define NAME_SIZE 64
 

@@ -30,4 +30,7 @@ int tour_main(int argc, char **argv);
 int usage_error(const char *command, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Whether asked, a --kernel, is one; NULL: WEIR_KERNEL. EXIT_OK, or EXIT_USAGE, told. */
+int check_kernel(const char *command, const char *asked);
+
 #endif

@@ -97,13 +97,6 @@ static void print_json_end(const char *kernel, int r)
 	printf("}\n");
 }
 
-static bool is_kernel(const char *name)
-{
-	struct weir_opts opts = { .kernel = name };
-
-	return weir_opts_resolve(&opts, NULL) == 0;
-}
-
 int doctor_main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -127,9 +120,6 @@ int doctor_main(int argc, char **argv)
 			       "cannot.\n");
 			return EXIT_OK;
 		}
-		if (c == 'k' && !is_kernel(optarg))
-			return usage_error("doctor", "--kernel takes uring, poll or auto, not '%s'",
-					   optarg);
 		if (c == 'k') {
 			kernel = optarg;
 			continue;
@@ -140,6 +130,8 @@ int doctor_main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("doctor", "it takes no argument, but got '%s'", argv[optind]);
+	if (check_kernel("doctor", kernel))
+		return EXIT_USAGE;
 	if (json)
 		printf("{\"items\":[");
 	r = weir_probe(json ? print_json : print_text, &report);

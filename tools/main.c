@@ -13,9 +13,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/weir_core.h"
+#include "ring/weir_run.h"
 
 static const struct command commands[] = {
 	{ "tour", "serve real files, load them, and show what was measured (about 20 s)",
@@ -39,6 +41,17 @@ int usage_error(const char *command, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, " (weir %s --help shows the options)\n", command);
 	return EXIT_USAGE;
+}
+
+int check_kernel(const char *command, const char *asked)
+{
+	struct weir_opts opts = { .kernel = asked };
+
+	if (!weir_opts_resolve(&opts, NULL))
+		return EXIT_OK;
+	return usage_error(command, "%s takes uring, poll or auto, not '%s'",
+			   asked ? "--kernel" : "WEIR_KERNEL",
+			   asked ? asked : getenv("WEIR_KERNEL"));
 }
 
 static void print_help(FILE *out)

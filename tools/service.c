@@ -417,6 +417,8 @@ int service_main(struct service *service, int argc, char **argv)
 	service->run.on_stall = print_stall;
 	service->run.on_dump = dump_core;
 	service->run.arg = service;
+	if (check_kernel(service->command, service->run.kernel))
+		return EXIT_USAGE;
 	if (weir_opts_resolve(&service->run, &why) < 0)
 		return usage_error(service->command, "%s", why);
 	r = weir_run(&service->run, on_core, service);

@@ -296,13 +296,11 @@ static int show_pressure(double seconds)
 }
 
 /* Says so, and why, when it is not io_uring; an exit code when it is refused, else -1. */
-static int check_kernel(void)
+static int find_kernel(void)
 {
 	struct weir_kernel_info info;
 	int r = weir_kernel_info(NULL, &info);
 
-	if (r == -EINVAL)
-		return usage_error("tour", "--kernel takes uring, poll or auto");
 	if (r < 0) {
 		fprintf(stderr,
 			"weir tour: this host cannot run it: io_uring: %s; remedy: %s, or "
@@ -344,6 +342,7 @@ int tour_main(int argc, char **argv)
 		{ "help", 0, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
+	const char *kernel = NULL;
 	double seconds = 18;
 	char *end = "";
 	int c, code;
@@ -356,8 +355,8 @@ int tour_main(int argc, char **argv)
 			       "demonstrates back-pressure. About S seconds; default 18.\n");
 			return EXIT_OK;
 		}
-		if (c == 'k') {		/* the server's too */
-			setenv("WEIR_KERNEL", optarg, 1);
+		if (c == 'k') {
+			kernel = optarg;
 			continue;
 		}
 		if (c == 's')
@@ -367,6 +366,10 @@ int tour_main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage_error("tour", "it takes no argument, but got '%s'", argv[optind]);
-	code = check_kernel();
+	if (check_kernel("tour", kernel))
+		return EXIT_USAGE;
+	if (kernel)			/* the server's too */
+		setenv("WEIR_KERNEL", kernel, 1);
+	code = find_kernel();
 	return code >= 0 ? code : run_tour(seconds);
 }

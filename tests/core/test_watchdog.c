@@ -226,7 +226,7 @@ static int doze_service(void *arg)
 	struct weir_runtime *runtime = weir_runtime_self();
 	int i;
 
-	/* Long enough for a second of quiet and some. */
+	/* Long enough for the quiet after which it sleeps. */
 	if (weir_sleep(1500 * WEIR_MS))
 		return -EPROTO;
 	/* The wake has ended its sleep: that it slept shows in the next one's stall. */

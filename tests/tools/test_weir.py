@@ -130,7 +130,7 @@ def wrong_usage_is_one_line_that_names_the_thing_and_exit_code_2():
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--depth", "x"], "'x'"),
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--bufs", "9"], "bufs"),
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--kernel", "x"], "kernel"),
-                 (["doctor", "--kernel", "x"], "'x'"), (["tour", "--kernel", "x"], "--kernel"),
+                 (["doctor", "--kernel", "x"], "'x'"), (["tour", "--kernel", "x"], "'x'"),
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--style", "x"], "--style"),
                  (["echo", "--listen", "tcp://127.0.0.1:0", "extra"], "extra"),
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--admin", "x"], "--admin"),
@@ -142,6 +142,17 @@ def wrong_usage_is_one_line_that_names_the_thing_and_exit_code_2():
             assert done.returncode == 2, (args, done.returncode)
             if thing:
                 assert thing in done.stderr and done.stderr.count("\n") == 1, (args, done.stderr)
+
+
+def a_kernel_in_the_environment_that_is_none_is_named():
+    env = dict(os.environ, WEIR_KERNEL="nosuch")
+    for args in (["echo", "--listen", "tcp://127.0.0.1:0"], ["doctor"], ["tour"]):
+        done = run(*args, env=env)
+        assert done.returncode == 2 and not done.stdout, done
+        assert "WEIR_KERNEL" in done.stderr and "'nosuch'" in done.stderr, done
+        assert done.stderr.count("\n") == 1, done
+    done = run("doctor", "--kernel", "poll", env=env)
+    assert done.returncode == 0 and "poll kernel: asked for" in done.stdout, done
 
 
 def what_cannot_be_done_is_one_line_with_the_remedy_and_exit_code_1():
@@ -365,6 +376,48 @@ def a_host_that_refuses_io_uring_is_named_with_its_remedy_and_exit_code_78():
     for args in (["echo", "--listen", "tcp://127.0.0.1:0"], ["tour"]):
         done = run(*args, "--kernel", "uring", preexec_fn=deny_io_uring)
         assert done.returncode == 78 and "seccomp" in done.stderr, done
+
+
+def has_io_uring():
+    return json.loads(run("doctor", "--json").stdout)["io_uring"]
+
+
+def the_kernel_that_serves_is_told_with_its_reason():
+    kernels = {"poll": ("poll", "asked for")}
+    if has_io_uring():
+        kernels.update(uring=("uring", "asked for"), auto=("uring", "io_uring serves"))
+    for asked, (kernel, reason) in kernels.items():
+        done = run("doctor", "--kernel", asked)
+        assert f"weir runs here on the {kernel} kernel: {reason}." in done.stdout, done
+        with Server("echo", "--kernel", asked) as server:
+            metrics = curl(server.url("/metrics", admin=True)).decode()
+            assert f'weir_kernel_info{{kernel="{kernel}",reason="{reason}"}} 1' in metrics, metrics
+            assert server.stop() == 0
+            line = f"weir echo: runs on the {kernel} kernel: {reason}\n"
+            assert server.process.stderr.read() == ("" if kernel == "uring" else line)
+
+
+def switches(pid):
+    """How often the threads of a process went to sleep."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+            total += sum(int(line.split()[1]) for line in file
+                         if line.startswith("voluntary_ctxt_switches"))
+    return total
+
+
+def an_idle_server_sleeps_soon_and_does_not_wake():
+    for kernel in ["poll"] + (["uring"] if has_io_uring() else []):
+        with Server("echo", "--kernel", kernel) as server, server.connect() as sock:
+            sock.sendall(b"hello")
+            assert read_exactly(sock, 5) == b"hello"
+            deadline = time.monotonic() + TIMEOUT
+            before, now = 0, switches(server.process.pid)
+            while before != now:    # for a second: nothing tells of what does not happen
+                assert time.monotonic() < deadline, "it wakes up again and again"
+                time.sleep(1)
+                before, now = now, switches(server.process.pid)
 
 
 def without_io_uring_the_poll_kernel_serves_and_says_why():
