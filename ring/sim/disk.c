@@ -12,6 +12,9 @@
 
 /* --- pages --- */
 
+/* A page that is reserved and was not written yet. */
+static char zeros[WEIR_SIM_PAGE];
+
 static bool grow(struct weir_sim_content *content, size_t pages)
 {
 	size_t size = content->pages_size ? content->pages_size : 4;
@@ -30,27 +33,63 @@ static bool grow(struct weir_sim_content *content, size_t pages)
 	return true;
 }
 
+/* used: of the disk; NULL for what takes no space on it. */
+static void drop(struct weir_sim_content *content, size_t index, uint64_t *used)
+{
+	char *page = content->pages[index];
+
+	if (!page)
+		return;
+	content->pages[index] = NULL;
+	content->pages_used--;
+	if (used)
+		*used -= WEIR_SIM_PAGE;
+	if (page != zeros)
+		free(page);
+}
+
+static bool fill(struct weir_sim_content *content, size_t index, char *page, uint64_t *used)
+{
+	if (!grow(content, index + 1))
+		return false;
+	content->pages[index] = page;
+	content->pages_used++;
+	if (used)
+		*used += WEIR_SIM_PAGE;
+	return true;
+}
+
+static char *look_at(const struct weir_sim_content *content, size_t index)
+{
+	return index < content->pages_size ? content->pages[index] : NULL;
+}
+
 static void content_free(struct weir_sim_content *content)
 {
 	for (size_t i = 0; i < content->pages_size; i++)
-		free(content->pages[i]);
+		drop(content, i, NULL);
 	free(content->pages);
 	memset(content, 0, sizeof(*content));
 }
 
-/* The page that offset is in, made when it is a hole. */
+/* The page to write to that offset is in, made when it is a hole. */
 static char *page_at(struct weir_sim_content *content, uint64_t offset, uint64_t *used)
 {
 	size_t index = offset / WEIR_SIM_PAGE;
+	char *page = look_at(content, index);
 
-	if (!grow(content, index + 1))
+	if (page && page != zeros)
+		return page;
+	page = calloc(1, WEIR_SIM_PAGE);
+	if (!page)
 		return NULL;
-	if (!content->pages[index]) {
-		content->pages[index] = calloc(1, WEIR_SIM_PAGE);
-		if (content->pages[index] && used)
-			*used += WEIR_SIM_PAGE;
+	if (look_at(content, index)) {
+		content->pages[index] = page;
+	} else if (!fill(content, index, page, used)) {
+		free(page);
+		return NULL;
 	}
-	return content->pages[index];
+	return page;
 }
 
 static bool put(struct weir_sim_content *content, uint64_t offset, const char *data,
@@ -73,20 +112,31 @@ static bool put(struct weir_sim_content *content, uint64_t offset, const char *d
 	return true;
 }
 
+/* The size of the file stays. */
+static void punch(struct weir_sim_content *content, uint64_t offset, uint64_t size,
+		  uint64_t *used)
+{
+	while (size) {
+		size_t index = offset / WEIR_SIM_PAGE;
+		size_t at = offset % WEIR_SIM_PAGE;
+		size_t part = WEIR_SIM_PAGE - at < size ? WEIR_SIM_PAGE - at : size;
+		char *page = look_at(content, index);
+
+		if (index >= content->pages_size)
+			return;
+		if (part == WEIR_SIM_PAGE)
+			drop(content, index, used);
+		else if (page && page != zeros)
+			memset(page + at, 0, part);
+		offset += part;
+		size -= part;
+	}
+}
+
 static void resize(struct weir_sim_content *content, uint64_t size, uint64_t *used)
 {
-	size_t keep = (size + WEIR_SIM_PAGE - 1) / WEIR_SIM_PAGE;
-
-	for (size_t i = keep; i < content->pages_size; i++) {
-		if (content->pages[i] && used)
-			*used -= WEIR_SIM_PAGE;
-		free(content->pages[i]);
-		content->pages[i] = NULL;
-	}
-	if (size < content->size && size % WEIR_SIM_PAGE && keep <= content->pages_size &&
-	    content->pages[keep - 1])
-		memset(content->pages[keep - 1] + size % WEIR_SIM_PAGE, 0,
-		       WEIR_SIM_PAGE - size % WEIR_SIM_PAGE);
+	if (size < content->size || !size)
+		punch(content, size, content->pages_size * (uint64_t)WEIR_SIM_PAGE, used);
 	content->size = size;
 }
 
@@ -126,16 +176,45 @@ void weir__sim_inode_forget(struct weir_sim_inode *inode)
 		change_free(change);
 }
 
+static void make_safe(struct weir_sim_inode *inode, const struct weir_sim_change *change)
+{
+	if (change->data)
+		put(&inode->safe, change->offset, change->data, change->size, NULL);
+	else if (change->size)
+		punch(&inode->safe, change->offset, change->size, NULL);
+	else
+		resize(&inode->safe, change->offset, NULL);
+}
+
 void weir__sim_inode_sync(struct weir_sim_inode *inode)
 {
 	struct weir_sim_change *change;
 
 	while ((change = next_change(inode))) {
-		if (change->data)
-			put(&inode->safe, change->offset, change->data, change->size, NULL);
-		else
-			resize(&inode->safe, change->offset, NULL);
+		make_safe(inode, change);
 		change_free(change);
+	}
+}
+
+/*
+ * What was written before it stays in the log, and so it does as well, to come after them: but
+ * when there is nothing before it.
+ */
+void weir__sim_inode_sync_last(struct weir_sim_inode *inode)
+{
+	bool is_first = true;
+
+	for (struct weir_link *link = inode->log.head, *next; link; link = next) {
+		struct weir_sim_change *change =
+			weir_container_of(link, struct weir_sim_change, link);
+
+		next = link->next;
+		change->is_safe |= !next || !change->size;
+		if (change->is_safe)
+			make_safe(inode, change);
+		is_first &= change->is_safe;
+		if (is_first)
+			change_free(next_change(inode));
 	}
 }
 
@@ -144,7 +223,6 @@ void weir__sim_inode_sync(struct weir_sim_inode *inode)
 int64_t weir__sim_inode_read(const struct weir_sim_content *content, uint64_t offset,
 			     const struct iovec *iov, int count, size_t size)
 {
-	static const char zeros[WEIR_SIM_PAGE];
 	size_t done = 0;
 
 	if (offset >= content->size)
@@ -152,15 +230,32 @@ int64_t weir__sim_inode_read(const struct weir_sim_content *content, uint64_t of
 	if (size > content->size - offset)
 		size = content->size - offset;
 	while (done < size) {
-		size_t index = (offset + done) / WEIR_SIM_PAGE;
 		size_t at = (offset + done) % WEIR_SIM_PAGE;
 		size_t part = WEIR_SIM_PAGE - at < size - done ? WEIR_SIM_PAGE - at : size - done;
-		const char *page = index < content->pages_size ? content->pages[index] : NULL;
+		const char *page = look_at(content, (offset + done) / WEIR_SIM_PAGE);
 
 		weir__sim_scatter(iov, count, done, (page ? page : zeros) + at, part);
 		done += part;
 	}
 	return (int64_t)done;
+}
+
+/* How much of size has a page or finds one. */
+static uint64_t room(const struct weir_sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	const struct weir_sim_disk *disk = inode->disk;
+	uint64_t all = disk->host->opts.disk_size;
+	uint64_t left = disk->used < all ? (all - disk->used) / WEIR_SIM_PAGE : 0;
+	uint64_t at = offset;
+
+	while (at < offset + size) {
+		size_t index = at / WEIR_SIM_PAGE;
+
+		if (!look_at(&inode->now, index) && !left--)
+			return at - offset;
+		at = (index + 1) * (uint64_t)WEIR_SIM_PAGE;
+	}
+	return size;
 }
 
 int64_t weir__sim_inode_write(struct weir_sim_inode *inode, uint64_t offset,
@@ -169,15 +264,15 @@ int64_t weir__sim_inode_write(struct weir_sim_inode *inode, uint64_t offset,
 	struct weir_sim_disk *disk = inode->disk;
 	char *data;
 
-	if (offset > BYTES_MAX || size > BYTES_MAX - offset)
-		return -EFBIG;
 	if (!size)
 		return 0;
-	if (disk->used + size > disk->host->opts.disk_size) {
-		if (disk->used >= disk->host->opts.disk_size)
-			return -ENOSPC;
-		size = disk->host->opts.disk_size - disk->used;
-	}
+	if (offset >= BYTES_MAX)
+		return -EFBIG;
+	if (size > BYTES_MAX - offset)
+		size = BYTES_MAX - offset;
+	size = room(inode, offset, size);
+	if (!size)
+		return -ENOSPC;
 	data = malloc(size);
 	if (!data)
 		return -ENOMEM;
@@ -199,6 +294,27 @@ int weir__sim_inode_resize(struct weir_sim_inode *inode, uint64_t size)
 		return -ENOSPC;
 	resize(&inode->now, size, &inode->disk->used);
 	inode->changed_ns = inode->disk->host->sim->now_ns;
+	return 0;
+}
+
+int weir__sim_inode_punch(struct weir_sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	if (!note(inode, offset, size, NULL))
+		return -ENOSPC;
+	punch(&inode->now, offset, size, &inode->disk->used);
+	inode->changed_ns = inode->disk->host->sim->now_ns;
+	return 0;
+}
+
+int weir__sim_inode_reserve(struct weir_sim_inode *inode, uint64_t offset, uint64_t size)
+{
+	if (offset > BYTES_MAX || size > BYTES_MAX - offset)
+		return -EFBIG;
+	if (room(inode, offset, size) < size)
+		return -ENOSPC;
+	for (size_t i = offset / WEIR_SIM_PAGE; i * (uint64_t)WEIR_SIM_PAGE < offset + size; i++)
+		if (!look_at(&inode->now, i) && !fill(&inode->now, i, zeros, &inode->disk->used))
+			return -ENOSPC;
 	return 0;
 }
 
@@ -289,17 +405,21 @@ void weir__sim_disk_heal(struct weir_sim_host *host)
 
 enum fate { KEPT, LOST, TORN, GARBAGE };
 
-/* Up to a sector or a page the write was done. */
+/* Of the sectors or pages of a write the first or the last ones were written. */
 static void tear(struct weir_sim_inode *inode, const struct weir_sim_change *change)
 {
 	struct weir_sim_host *host = inode->disk->host;
 	uint64_t unit = weir__sim_choose(host->sim, host, "torn-unit", 2) ? SECTOR : WEIR_SIM_PAGE;
 	uint64_t first = unit - change->offset % unit;
 	uint64_t units = change->size > first ? (change->size - first + unit - 1) / unit : 0;
-	uint64_t kept = weir__sim_choose(host->sim, host, "torn-at", (uint32_t)units + 1);
+	uint64_t at = weir__sim_choose(host->sim, host, "torn-at", (uint32_t)units + 1);
+	uint64_t split = at ? first + (at - 1) * unit : 0;
 
-	if (kept)
-		put(&inode->safe, change->offset, change->data, first + (kept - 1) * unit, NULL);
+	if (weir__sim_choose(host->sim, host, "torn-end", 2))
+		put(&inode->safe, change->offset + split, change->data + split,
+		    change->size - split, NULL);
+	else if (split)
+		put(&inode->safe, change->offset, change->data, split, NULL);
 }
 
 static void spoil(struct weir_sim_inode *inode, const struct weir_sim_change *change)
@@ -318,12 +438,13 @@ static void cut_change(struct weir_sim_inode *inode, const struct weir_sim_chang
 {
 	struct weir_sim_host *host = inode->disk->host;
 
+	if (change->is_safe) {
+		make_safe(inode, change);
+		return;
+	}
 	switch (weir__sim_choose(host->sim, host, "unsynced", change->data ? 4 : 2)) {
 	case KEPT:
-		if (change->data)
-			put(&inode->safe, change->offset, change->data, change->size, NULL);
-		else
-			resize(&inode->safe, change->offset, NULL);
+		make_safe(inode, change);
 		break;
 	case TORN:
 		tear(inode, change);
@@ -362,27 +483,43 @@ static void cut_file(struct weir_sim_inode *inode)
 		weir__sim_fail(inode->disk->host->sim, "the simulator has memory", "for a disk");
 }
 
-static void cut_directory(struct weir_sim_inode *dir)
+static void cut_names(struct weir_sim_disk *disk)
 {
-	struct weir_sim_host *host = dir->disk->host;
-	unsigned count = weir__sim_names_unsynced(dir);
+	struct weir_sim_host *host = disk->host;
+	struct weir_sim_inode *inode;
+	bool again = true;
 
-	weir__sim_names_cut(dir, weir__sim_choose(host->sim, host, "names-lost", count + 1));
+	for (inode = disk->inodes; inode; inode = inode->next) {
+		unsigned count = weir__sim_names_unsynced(inode);
+
+		weir__sim_names_lose(inode, weir__sim_choose(host->sim, host, "names-lost",
+							     count + 1));
+	}
+	while (again) {
+		again = false;
+		for (inode = disk->inodes; inode; inode = inode->next)
+			again |= weir__sim_names_agree(inode);
+	}
+	for (inode = disk->inodes; inode; inode = inode->next)
+		weir__sim_names_cut(inode);
 }
 
 void weir__sim_disk_power_cut(struct weir_sim_host *host)
 {
+	struct weir_sim_disk *disk = host->disk;
 	struct weir_sim_inode *inode;
 
-	for (inode = host->disk->inodes; inode; inode = inode->next) {
-		inode->links = S_ISDIR(inode->mode) ? 2 : 0;
-		inode->sync_fails = false;
+	weir__sim_event_disarm(host->sim, &disk->swap);
+	for (inode = disk->inodes; inode; inode = inode->next) {
+		inode->links = S_ISDIR(inode->mode) ? 1 + (inode == disk->root) : 0;
+		inode->errors = 0;
+		inode->errors_told = false;
 		inode->socket = NULL;
 	}
-	for (inode = host->disk->inodes; inode; inode = inode->next) {
-		if (S_ISDIR(inode->mode))
-			cut_directory(inode);
-		else if (S_ISREG(inode->mode))
+	cut_names(disk);
+	for (inode = disk->inodes; inode; inode = inode->next) {
+		if (S_ISREG(inode->mode))
 			cut_file(inode);
+		weir__sim_inode_settle(inode);
 	}
 }

@@ -6,7 +6,7 @@
  * Contents have two versions: `now`, and `safe`, which is durable. What was written since the last
  * fsync is an entry of the file's log; fsync applies the log to `safe`, a power cut applies of each
  * entry all, nothing, a part, or garbage. Names have one log for each directory, in order, of which
- * a power cut loses the end.
+ * a power cut loses the end; a rename is in the logs of both directories or in none.
  */
 #ifndef WEIR_RING_SIM_DISK_H
 #define WEIR_RING_SIM_DISK_H
@@ -18,14 +18,16 @@
 struct weir_sim_content {
 	char **pages;		/* NULL: a hole */
 	size_t pages_size;
+	size_t pages_used;	/* that are not holes */
 	uint64_t size;		/* of the file */
 };
 
-/* Something written and not synced: bytes, or a new size (data NULL). */
+/* Something written and not synced: bytes; without data, zeros; without a size, a new size. */
 struct weir_sim_change {
 	struct weir_link link;
 	uint64_t offset, size;
 	char *data;
+	bool is_safe;	/* written through, while something before it was not */
 };
 
 struct weir_sim_inode;
@@ -43,6 +45,8 @@ struct weir_sim_names {
 /* A name that was made (inode) or taken away (NULL), and is not synced. */
 struct weir_sim_rename {
 	struct weir_link link;
+	uint64_t serial;	/* of the disk; the two halves of a rename have the same */
+	struct weir_sim_inode *mate;	/* the directory of the other half; NULL: there is none */
 	char *name;
 	struct weir_sim_inode *inode;
 };
@@ -58,10 +62,12 @@ struct weir_sim_inode {
 
 	struct weir_sim_content now, safe;	/* of a file */
 	struct weir_queue log;		/* of weir_sim_change */
-	bool sync_fails;		/* its next fsync has an error to report */
+	unsigned errors;		/* of its fsyncs so far */
+	bool errors_told;		/* to somebody: who opens it now is not told again */
 
 	struct weir_sim_names names, safe_names;	/* of a directory */
 	struct weir_queue names_log;	/* of weir_sim_rename */
+	uint64_t lost_from;		/* at a power cut: the serial of the first that is lost */
 	struct weir_sim_inode *parent;
 
 	char *target;			/* of a symbolic link */
@@ -72,7 +78,8 @@ struct weir_sim_disk {
 	struct weir_sim_host *host;
 	struct weir_sim_inode *root;
 	struct weir_sim_inode *inodes;
-	uint64_t serial;
+	uint64_t serial;		/* of inodes */
+	uint64_t changes;		/* of names, so far */
 	uint64_t used;			/* bytes in pages of `now` */
 	int broken;			/* what every write fails with until healed; 0 */
 	struct weir_sim_event swap;	/* somebody truncates this one */
@@ -83,6 +90,7 @@ struct weir_sim_open {
 	struct weir_sim_file file;
 	struct weir_sim_inode *inode;
 	int64_t position;
+	unsigned errors;		/* of the inode's that it knows of */
 };
 
 extern const struct weir_sim_file_ops weir__sim_disk_file_ops;
@@ -101,26 +109,39 @@ int64_t weir__sim_inode_read(const struct weir_sim_content *content, uint64_t of
 int64_t weir__sim_inode_write(struct weir_sim_inode *inode, uint64_t offset,
 			      const struct iovec *iov, int count, size_t size);
 int weir__sim_inode_resize(struct weir_sim_inode *inode, uint64_t size);
+/* Zeros, the whole pages among them given back. size is not 0. */
+int weir__sim_inode_punch(struct weir_sim_inode *inode, uint64_t offset, uint64_t size);
+/* Takes the space for what is written there later. */
+int weir__sim_inode_reserve(struct weir_sim_inode *inode, uint64_t offset, uint64_t size);
 void weir__sim_inode_sync(struct weir_sim_inode *inode);
+/* The last write alone, and the size. */
+void weir__sim_inode_sync_last(struct weir_sim_inode *inode);
 /* A failed fsync: what was not synced never will be. */
 void weir__sim_inode_forget(struct weir_sim_inode *inode);
-
-/* disk_names.c: names. */
-struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, const char *name,
-					   size_t size);
-int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode);
-int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name);
-void weir__sim_names_sync(struct weir_sim_inode *dir);
-/* A power cut: loses lost of the last changes. */
-void weir__sim_names_cut(struct weir_sim_inode *dir, unsigned lost);
-unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir);
-void weir__sim_names_free(struct weir_sim_inode *dir);
 
 struct weir_sim_walk {
 	struct weir_sim_inode *dir;	/* where the last name is, or would be */
 	char name[256];			/* "": the path is the base itself, or the root */
 	struct weir_sim_inode *inode;	/* what it is; NULL: there is no such name */
 };
+
+/* disk_names.c: names. */
+struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, const char *name,
+					   size_t size);
+int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode);
+int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name);
+/* Takes from's place in the directory and gives what it names a place in to; all or nothing. */
+int weir__sim_name_move(const struct weir_sim_walk *from, const struct weir_sim_walk *to);
+void weir__sim_names_sync(struct weir_sim_inode *dir);
+unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir);
+/*
+ * A power cut, in three steps: of each directory, so many of the last changes are lost; of each,
+ * until none says true, what another has lost half of; each is as it is then.
+ */
+void weir__sim_names_lose(struct weir_sim_inode *dir, unsigned lost);
+bool weir__sim_names_agree(struct weir_sim_inode *dir);
+void weir__sim_names_cut(struct weir_sim_inode *dir);
+void weir__sim_names_free(struct weir_sim_inode *dir);
 
 /* base NULL: the root. follow: a symbolic link at the end. resolve: RESOLVE_* of openat2. */
 int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, const char *path,
@@ -132,6 +153,8 @@ int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode 
 int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
 			const struct open_how *how, struct weir_sim_file **ret_file);
 void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_stat);
+/* What fsync says: each open file is told of an error once. last: only of the last write. */
+int weir__sim_disk_sync(struct weir_sim_open *open, bool last);
 /* In and out of an open file at offset (-1: its position), as preadv2 and pwritev2 do. */
 int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, int count,
 			  int64_t offset, int flags);

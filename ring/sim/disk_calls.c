@@ -68,7 +68,8 @@ static int call_fstatfs(struct weir_kernel *kernel, int fd, struct statfs *ret_f
 	ret_fs->f_type = 0xef53;	/* ext4 */
 	ret_fs->f_bsize = WEIR_SIM_PAGE;
 	ret_fs->f_blocks = host->opts.disk_size / WEIR_SIM_PAGE;
-	ret_fs->f_bfree = (host->opts.disk_size - host->disk->used) / WEIR_SIM_PAGE;
+	if (host->disk->used < host->opts.disk_size)
+		ret_fs->f_bfree = (host->opts.disk_size - host->disk->used) / WEIR_SIM_PAGE;
 	ret_fs->f_bavail = ret_fs->f_bfree;
 	ret_fs->f_namelen = 255;
 	return 0;
@@ -81,7 +82,10 @@ static int call_ftruncate(struct weir_kernel *kernel, int fd, int64_t size)
 
 	if (r < 0)
 		return r;
-	if (size < 0 || !S_ISREG(open->inode->mode))
+	if (open->file.flags & O_PATH)
+		return -EBADF;
+	if (size < 0 || !S_ISREG(open->inode->mode) ||
+	    (open->file.flags & O_ACCMODE) == O_RDONLY)
 		return -EINVAL;
 	return weir__sim_inode_resize(open->inode, (uint64_t)size);
 }

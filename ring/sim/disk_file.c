@@ -165,6 +165,28 @@ int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, i
 	return size;
 }
 
+/* Failed: what was not synced never will be, the pages count as clean from now on. */
+int weir__sim_disk_sync(struct weir_sim_open *open, bool last)
+{
+	struct weir_sim_host *host = open->file.host;
+	struct weir_sim_inode *inode = open->inode;
+
+	if (host->disk->broken == -EIO || strikes(host, WEIR_SIM_FSYNC, "fsync-fails")) {
+		weir__sim_inode_forget(inode);
+		inode->errors++;
+		inode->errors_told = false;
+	} else if (last) {
+		weir__sim_inode_sync_last(inode);
+	} else {
+		weir__sim_inode_sync(inode);
+	}
+	if (open->errors == inode->errors)
+		return 0;
+	open->errors = inode->errors;
+	inode->errors_told = true;
+	return -EIO;
+}
+
 int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, int count,
 			   int64_t offset, int flags)
 {
@@ -196,8 +218,8 @@ int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, 
 	if (moves && size > 0)
 		open->position = offset + size;
 	if (size > 0 && ((flags & (RWF_DSYNC | RWF_SYNC)) || (open->file.flags & O_DSYNC)))
-		weir__sim_inode_sync(open->inode);
-	return size;
+		r = weir__sim_disk_sync(open, true);
+	return r < 0 ? r : size;
 }
 
 static int64_t slow_by(struct weir_sim_host *host, uint64_t one_class, const char *site)
@@ -257,35 +279,41 @@ static int issue_fsync(struct weir_sim_req *req, struct weir_sim_open *open)
 	int64_t ns = SYNC_NS + slow_by(host, WEIR_SIM_FSYNC, "slow-fsync");
 	int r = host->disk->broken == -EIO ? -EIO : 0;
 
-	if (open->file.flags & O_PATH)
-		return -EBADF;
-	if (S_ISDIR(open->inode->mode)) {
-		if (!r)
-			weir__sim_names_sync(open->inode);
-	} else if (r || strikes(host, WEIR_SIM_FSYNC, "fsync-fails")) {
-		/* Reported once; the pages count as clean from now on. */
-		weir__sim_inode_forget(open->inode);
-		r = -EIO;
-	} else {
-		weir__sim_inode_sync(open->inode);
-	}
+	/* sync_file_range(2) begins to write; what is durable then it does not say. */
+	if (req->soft.sqe.opcode == IORING_OP_SYNC_FILE_RANGE)
+		return weir__sim_finish_in(req, SYNC_NS, r);
+	if (!S_ISDIR(open->inode->mode))
+		r = weir__sim_disk_sync(open, false);
+	else if (!r)
+		weir__sim_names_sync(open->inode);
 	return weir__sim_finish_in(req, ns, r);
 }
 
-static int zero(struct weir_sim_inode *inode, uint64_t offset, uint64_t size)
+static int allocate(struct weir_sim_inode *inode, unsigned mode, uint64_t offset, uint64_t size)
 {
-	static char zeros[WEIR_SIM_PAGE];
+	uint64_t end = offset + size;
+	int r = 0;
 
-	while (size) {
-		struct iovec iov = { zeros, size < sizeof(zeros) ? size : sizeof(zeros) };
-		int64_t r = weir__sim_inode_write(inode, offset, &iov, 1, iov.iov_len);
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		r = weir__sim_inode_punch(inode, offset, size);
+	if (!r && !(mode & FALLOC_FL_PUNCH_HOLE))
+		r = weir__sim_inode_reserve(inode, offset, size);
+	if (!r && !(mode & FALLOC_FL_KEEP_SIZE) && end > inode->now.size)
+		r = weir__sim_inode_resize(inode, end);
+	return r;
+}
 
-		if (r <= 0)
-			return r ? (int)r : -ENOSPC;
-		offset += (uint64_t)r;
-		size -= (uint64_t)r;
+static bool is_known_mode(unsigned mode)
+{
+	switch (mode & ~(unsigned)FALLOC_FL_KEEP_SIZE) {
+	case 0:
+	case FALLOC_FL_ZERO_RANGE:
+		return true;
+	case FALLOC_FL_PUNCH_HOLE:
+		return mode & FALLOC_FL_KEEP_SIZE;
+	default:
+		return false;
 	}
-	return 0;
 }
 
 static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
@@ -302,19 +330,12 @@ static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
 		r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
 	if (!r && (!size || (int64_t)offset < 0 || (int64_t)size < 0))
 		r = -EINVAL;
-	if (!r && (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
+	if (!r && !is_known_mode(mode))
 		r = -EOPNOTSUPP;
-	if (!r && inode->disk->used + size > open->file.host->opts.disk_size &&
-	    !(mode & FALLOC_FL_PUNCH_HOLE))
-		r = -ENOSPC;
-	if (!r && (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))) {
-		uint64_t end = offset + size < inode->now.size ? offset + size : inode->now.size;
-
-		if (offset < end)
-			r = zero(inode, offset, end - offset);
-	} else if (!r && !(mode & FALLOC_FL_KEEP_SIZE) && offset + size > inode->now.size) {
-		r = weir__sim_inode_resize(inode, offset + size);
-	}
+	if (!r && offset + size > INT64_MAX)
+		r = -EFBIG;
+	if (!r)
+		r = allocate(inode, mode, offset, size);
 	return weir__sim_finish_in(req, WQ_NS, r);
 }
 
@@ -337,6 +358,8 @@ static int file_issue(struct weir_sim_req *req)
 {
 	struct weir_sim_open *open = weir__sim_open_of(weir__sim_req_file(req));
 
+	if (open->file.flags & O_PATH)
+		return -EBADF;
 	switch (req->soft.sqe.opcode) {
 	case IORING_OP_READ:
 	case IORING_OP_READV:
@@ -483,7 +506,10 @@ int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base,
 		return r < 0 ? r : -ENOMEM;
 	weir__sim_file_init(&open->file, &weir__sim_disk_file_ops, host);
 	open->file.flags = (int)how->flags;
+	if (how->flags & O_PATH)
+		open->file.flags &= ~O_ACCMODE;
 	open->inode = walk.inode;
+	open->errors = walk.inode->errors_told ? walk.inode->errors : 0;
 	open->inode->opens++;
 	swap_soon(open->inode);
 	*ret_file = &open->file;
@@ -542,7 +568,7 @@ void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_s
 	ret_stat->stx_mode = (uint16_t)inode->mode;
 	ret_stat->stx_ino = inode->number;
 	ret_stat->stx_size = inode->target ? strlen(inode->target) : inode->now.size;
-	ret_stat->stx_blocks = (inode->now.size + 511) / 512;
+	ret_stat->stx_blocks = inode->now.pages_used * (WEIR_SIM_PAGE / 512);
 	ret_stat->stx_mtime.tv_sec = ns / WEIR_S;
 	ret_stat->stx_mtime.tv_nsec = (uint32_t)(ns % WEIR_S);
 	ret_stat->stx_ctime = ret_stat->stx_atime = ret_stat->stx_mtime;
@@ -627,8 +653,7 @@ static int do_rename(struct weir_sim_req *req)
 		r = check_rename(&from, &to, sqe->rename_flags);
 	if (r < 0 || from.inode == to.inode)
 		return r;
-	r = weir__sim_name_add(to.dir, to.name, from.inode);
-	return r < 0 ? r : weir__sim_name_remove(from.dir, from.name);
+	return weir__sim_name_move(&from, &to);
 }
 
 static int do_unlink(struct weir_sim_req *req)

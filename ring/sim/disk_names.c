@@ -64,12 +64,16 @@ static void names_free(struct weir_sim_names *names)
 
 /* --- changes --- */
 
-static bool note(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
+/* inode NULL: the name is gone. mate NULL: this is all that changes. */
+static bool note(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode,
+		 struct weir_sim_inode *mate)
 {
 	struct weir_sim_rename *rename = calloc(1, sizeof(*rename));
 
 	if (!rename)
 		return false;
+	rename->serial = dir->disk->changes;
+	rename->mate = mate;
 	rename->name = strdup(name);
 	rename->inode = inode;
 	weir__queue_push(&dir->names_log, &rename->link);
@@ -92,42 +96,94 @@ struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, con
 	return at < 0 ? NULL : dir->names.list[at].inode;
 }
 
-int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
+static int add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode,
+	       struct weir_sim_inode *mate)
 {
 	struct weir_sim_inode *before = weir__sim_name_find(dir, name, strlen(name));
 
-	if (!set(&dir->names, name, inode) || !note(dir, name, inode))
+	if (!set(&dir->names, name, inode) || !note(dir, name, inode, mate))
 		return -ENOSPC;
 	inode->links++;
 	if (S_ISDIR(inode->mode))
 		inode->parent = dir;
 	if (before) {
-		before->links--;
+		before->links = S_ISDIR(before->mode) ? 0 : before->links - 1;
 		weir__sim_inode_settle(before);
 	}
 	return 0;
 }
 
-int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name)
+static int take(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *mate)
 {
 	struct weir_sim_inode *inode = weir__sim_name_find(dir, name, strlen(name));
 
-	if (!set(&dir->names, name, NULL) || !note(dir, name, NULL))
+	if (!set(&dir->names, name, NULL) || !note(dir, name, NULL, mate))
 		return -ENOSPC;
 	inode->links--;
 	weir__sim_inode_settle(inode);
 	return 0;
 }
 
+int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
+{
+	dir->disk->changes++;
+	return add(dir, name, inode, NULL);
+}
+
+int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name)
+{
+	dir->disk->changes++;
+	return take(dir, name, NULL);
+}
+
+int weir__sim_name_move(const struct weir_sim_walk *from, const struct weir_sim_walk *to)
+{
+	int r;
+
+	from->dir->disk->changes++;
+	r = add(to->dir, to->name, from->inode, from->dir);
+	return r < 0 ? r : take(from->dir, from->name, to->dir);
+}
+
+/* --- what becomes durable --- */
+
+static struct weir_sim_rename *first_rename(const struct weir_sim_inode *dir)
+{
+	struct weir_link *link = dir->names_log.head;
+
+	return link ? weir_container_of(link, struct weir_sim_rename, link) : NULL;
+}
+
+/* The changes before the one with this serial; the others are dropped. */
+static void apply(struct weir_sim_inode *dir, uint64_t end)
+{
+	struct weir_sim_rename *rename = next_rename(dir);
+
+	if (rename->serial < end)
+		set(&dir->safe_names, rename->name, rename->inode);
+	free(rename->name);
+	free(rename);
+}
+
+/*
+ * Half a rename is never durable. So when one leads to another directory, all that came before
+ * is made durable everywhere, as it is when a journal is committed.
+ */
 void weir__sim_names_sync(struct weir_sim_inode *dir)
 {
 	struct weir_sim_rename *rename;
+	uint64_t shared = 0;
 
-	while ((rename = next_rename(dir))) {
-		set(&dir->safe_names, rename->name, rename->inode);
-		free(rename->name);
-		free(rename);
+	for (struct weir_link *link = dir->names_log.head; link; link = link->next) {
+		rename = weir_container_of(link, struct weir_sim_rename, link);
+		if (rename->mate && rename->mate != dir)
+			shared = rename->serial;
 	}
+	for (struct weir_sim_inode *i = dir->disk->inodes; shared && i; i = i->next)
+		while ((rename = first_rename(i)) && rename->serial <= shared)
+			apply(i, UINT64_MAX);
+	while (first_rename(dir))
+		apply(dir, UINT64_MAX);
 }
 
 unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir)
@@ -139,19 +195,38 @@ unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir)
 	return count;
 }
 
-void weir__sim_names_cut(struct weir_sim_inode *dir, unsigned lost)
+void weir__sim_names_lose(struct weir_sim_inode *dir, unsigned lost)
 {
 	unsigned kept = weir__sim_names_unsynced(dir) - lost;
-	struct weir_sim_rename *rename;
+	struct weir_link *link = dir->names_log.head;
 
-	while ((rename = next_rename(dir))) {
-		if (kept) {
-			set(&dir->safe_names, rename->name, rename->inode);
-			kept--;
-		}
-		free(rename->name);
-		free(rename);
+	while (kept--)
+		link = link->next;
+	dir->lost_from = UINT64_MAX;
+	if (link)
+		dir->lost_from = weir_container_of(link, struct weir_sim_rename, link)->serial;
+}
+
+bool weir__sim_names_agree(struct weir_sim_inode *dir)
+{
+	for (struct weir_link *link = dir->names_log.head; link; link = link->next) {
+		struct weir_sim_rename *rename =
+			weir_container_of(link, struct weir_sim_rename, link);
+
+		if (rename->serial >= dir->lost_from)
+			return false;
+		if (!rename->mate || rename->serial < rename->mate->lost_from)
+			continue;
+		dir->lost_from = rename->serial;
+		return true;
 	}
+	return false;
+}
+
+void weir__sim_names_cut(struct weir_sim_inode *dir)
+{
+	while (first_rename(dir))
+		apply(dir, dir->lost_from);
 	names_free(&dir->names);
 	for (unsigned i = 0; i < dir->safe_names.count; i++) {
 		struct weir_sim_name *name = &dir->safe_names.list[i];
@@ -165,12 +240,8 @@ void weir__sim_names_cut(struct weir_sim_inode *dir, unsigned lost)
 
 void weir__sim_names_free(struct weir_sim_inode *dir)
 {
-	struct weir_sim_rename *rename;
-
-	while ((rename = next_rename(dir))) {
-		free(rename->name);
-		free(rename);
-	}
+	while (first_rename(dir))
+		apply(dir, 0);
 	names_free(&dir->names);
 	names_free(&dir->safe_names);
 }
