@@ -43,6 +43,7 @@ static int op_cancel(struct weir_soft_req *req)
 		return -EALREADY;
 	if (weir__node_is_linked(&p->wait))
 		weir__node_remove(&p->wait);
+	weir__poll_connect_end(p);
 	if (p->other)
 		weir__poll_file_put(p->other);
 	p->other = NULL;

@@ -248,13 +248,18 @@ static int make_nonblocking(struct weir_poll_file *file, bool *ret_was_blocking)
 	return flags < 0 ? -errno : 0;
 }
 
-static void make_blocking(struct weir_poll_file *file)
+void weir__poll_connect_end(struct weir_poll_req *p)
 {
-	int flags = fcntl(file->fd, F_GETFL);
+	struct weir_poll_file *file = weir__poll_file(p);
+	int flags;
 
+	if (!p->was_blocking)
+		return;
+	flags = fcntl(file->fd, F_GETFL);
 	if (flags >= 0)
 		fcntl(file->fd, F_SETFL, flags & ~O_NONBLOCK);
 	file->nonblocking = false;
+	p->was_blocking = false;
 }
 
 /* fd, new, goes where the operation wants it: the descriptor, its slot, 0, or -errno. */
@@ -328,11 +333,11 @@ int weir__poll_connect(struct weir_poll_req *p)
 		    (socklen_t)p->req.sqe.addr2))
 		r = -errno;
 	if (r == -EINPROGRESS || r == -EALREADY)
-		return weir__poll_arm(p, EPOLLOUT);
-	if (r == -EAGAIN)	/* a Unix socket whose backlog is full: nobody will tell us */
-		return weir__poll_retry(p);
-	if (p->was_blocking)
-		make_blocking(file);
+		r = weir__poll_arm(p, EPOLLOUT);
+	else if (r == -EAGAIN)	/* a Unix socket whose backlog is full: nobody will tell us */
+		r = weir__poll_retry(p);
+	if (r != WEIR_SOFT_LATER)
+		weir__poll_connect_end(p);
 	return r;
 }
 

@@ -186,6 +186,8 @@ int weir__poll_send(struct weir_poll_req *p);
 int weir__poll_sendmsg(struct weir_poll_req *p);
 int weir__poll_accept(struct weir_poll_req *p);
 int weir__poll_connect(struct weir_poll_req *p);
+/* Whatever became of it: its file blocks again, if it did. */
+void weir__poll_connect_end(struct weir_poll_req *p);
 int weir__poll_socket(struct weir_poll_req *p);
 int weir__poll_poll(struct weir_poll_req *p);
 

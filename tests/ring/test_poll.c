@@ -437,6 +437,7 @@ static void a_connect_to_a_full_unix_backlog_waits_for_room(void **state)
 	assert_int_equal(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0);	/* as it was */
 	assert_int_equal(cancel(2), 0);
 	assert_int_equal(result_of(2), -ECANCELED);
+	assert_int_equal(fcntl(fds[2], F_GETFL) & O_NONBLOCK, 0);
 	for (int i = 0; i < 3; i++)
 		close(fds[i]);
 	close(listener);
