@@ -27,7 +27,6 @@
 	X(ACCEPT_ENDED)		/* a multishot accept that ended is not armed again */            \
 	X(ACCEPT_EMFILE)	/* accepting ends for good without descriptors */                 \
 	X(ACCEPT_SPINS)		/* accepting is tried again at once without descriptors */        \
-	X(ACCEPT_LEAKED)	/* an accept that raced with the stop is not closed */            \
 	X(SEND_SHORT)		/* a short send is taken for a whole one */                       \
 	X(WRITE_SHORT)		/* a short write to a file is taken for a whole one */            \
 	X(CALL_LATE)		/* deadlines do not count in the queue between cores */           \

@@ -222,8 +222,6 @@ void weir__fd_drop(struct weir_ring *ring, int fd, bool is_direct)
 /* Nobody gets fd: the peer must see its end, and the slot must not leak. */
 static void refuse(struct weir_listener *listener, int fd)
 {
-	if (WEIR__PLANT(ACCEPT_LEAKED))
-		return;
 	weir__fd_drop(listener->net->ring, fd, listener->net->ring->has_direct);
 	listener->refused++;
 	weir_metric_add(listener->metric_refused, 1);

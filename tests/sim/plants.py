@@ -34,7 +34,6 @@ PLANTS = {
     "ACCEPT_ENDED": "echo-coroutine",
     "ACCEPT_EMFILE": "emfile",
     "ACCEPT_SPINS": "emfile",
-    "ACCEPT_LEAKED": "drain",
     "SEND_SHORT": "echo-future",
     "WRITE_SHORT": "commit",
     "CALL_LATE": "mesh",

@@ -152,12 +152,31 @@ static int clients(void *arg)
 
 /* --- the operator --- */
 
+static int visit_once(void *arg)
+{
+	(void)arg;
+	visit(false);
+	return 0;
+}
+
+/* Some come just now: their accepts race with the stop. */
+static void rush(const struct weir_scope *scope)
+{
+	unsigned count = scenario_draw("drain-rush", 0, 6);
+
+	for (unsigned i = 0; i < count; i++)
+		weir_scope_go(scope, visit_once, NULL);
+	if (count)
+		weir_sleep(scenario_draw("drain-rush-us", 0, 1000) * WEIR_US);
+}
+
 /* SIGTERM, and the end. */
-static int drain_once(struct weir_sim_host *host)
+static int end_service(struct weir_sim_host *host, const struct weir_scope *scope)
 {
 	int64_t since_ns;
 	int r = scenario_pause("drain-when", 3000);
 
+	rush(scope);
 	weir_sim_terminate(host);
 	since_ns = weir_now();
 	while (!r && weir_sim_is_running(host) && weir_now() - since_ns < GRACE_NS + SLACK_NS)
@@ -166,6 +185,42 @@ static int drain_once(struct weir_sim_host *host)
 			"%d s after SIGTERM", (int)((weir_now() - since_ns) / WEIR_S));
 	weir_sim_sometimes(weir_now() - since_ns >= GRACE_NS, "drain: it takes the whole grace");
 	return r;
+}
+
+static int drain_once(struct weir_sim_host *host)
+{
+	struct weir_scope scope;
+	int r = weir_scope_open(&scope, WEIR_COLLECT, WEIR_NEVER);
+
+	if (r)
+		return r;
+	r = end_service(host, &scope);
+	weir_scope_join(&scope, NULL);
+	return r;
+}
+
+/* In a world without faults, who waits for nothing is told at once, not when the grace ends. */
+static int idle_is_told(struct weir_sim_host *host)
+{
+	struct weir_conn *conn;
+	int64_t since_ns;
+	char address[64], nothing;
+	ssize_t n;
+	int r = weir_connect(scenario_address("server", PORT, address), NULL, &conn);
+
+	if (!r)
+		r = weir_sleep(WEIR_S);
+	if (r)
+		return r;
+	weir_sim_terminate(host);
+	since_ns = weir_now();
+	n = weir_conn_read(conn, &nothing, 1);
+	/* Reset: it was never accepted. */
+	weir_sim_checkf((n == 0 || n == -ECONNRESET) && weir_now() - since_ns < GRACE_NS / 2,
+			"drain: an idle connection is told at once", "%d after %d ms", (int)n,
+			(int)((weir_now() - since_ns) / WEIR_MS));
+	weir_conn_close(conn);
+	return 0;
 }
 
 static int serves_again(void)
@@ -196,7 +251,8 @@ static int operate(void *arg)
 	if (!r)
 		r = serves_again();
 	world.over = true;
-	weir_sim_terminate(host);
+	if (!r)
+		r = idle_is_told(host);
 	return r;
 }
 
