@@ -28,6 +28,7 @@ static struct {
 	unsigned victims, attempts;
 	bool together;		/* all that is asked to end is so at the same times */
 	uint32_t streams;
+	unsigned tries;		/* so far: where nothing is chosen, kinds take turns */
 	bool done;
 } world;
 
@@ -414,7 +415,7 @@ static int (*const kinds[])(struct victim *v) = {
 static int attempt(void *arg)
 {
 	struct victim *v = arg;
-	int r = kinds[weir_sim_choose("cancel-kind", KINDS)](v);
+	int r = kinds[(world.tries++ + weir_sim_choose("cancel-kind", KINDS)) % KINDS](v);
 
 	weir_sim_checkf(r != -ECANCELED || v->cancelled,
 			"cancel: only what was cancelled says so", "%d", r);
@@ -459,7 +460,7 @@ static int one_attempt(struct victim *v)
 static int victim_run(void *arg)
 {
 	struct victim *v = arg;
-	unsigned count = scenario_draw("cancel-attempts", 1, world.attempts);
+	unsigned count = world.attempts - weir_sim_choose("cancel-fewer", world.attempts);
 	int r = 0;
 
 	snprintf(v->path, sizeof(v->path), "/victim-%u", world.streams += 2);
