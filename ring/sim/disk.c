@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SECTOR 512
-#define BYTES_MAX (UINT64_C(1) << 40)	/* of a file */
+#define BYTES_MAX (UINT64_C(1) << 40) /* of a file */
 
 /* --- pages --- */
 
@@ -92,8 +92,8 @@ static char *page_at(struct weir_sim_content *content, uint64_t offset, uint64_t
 	return page;
 }
 
-static bool put(struct weir_sim_content *content, uint64_t offset, const char *data,
-		uint64_t size, uint64_t *used)
+static bool put(struct weir_sim_content *content, uint64_t offset, const char *data, uint64_t size,
+		uint64_t *used)
 {
 	while (size) {
 		size_t at = offset % WEIR_SIM_PAGE;
@@ -113,8 +113,7 @@ static bool put(struct weir_sim_content *content, uint64_t offset, const char *d
 }
 
 /* The size of the file stays. */
-static void punch(struct weir_sim_content *content, uint64_t offset, uint64_t size,
-		  uint64_t *used)
+static void punch(struct weir_sim_content *content, uint64_t offset, uint64_t size, uint64_t *used)
 {
 	while (size) {
 		size_t index = offset / WEIR_SIM_PAGE;
@@ -205,8 +204,8 @@ void weir__sim_inode_sync_last(struct weir_sim_inode *inode)
 	bool is_first = true;
 
 	for (struct weir_link *link = inode->log.head, *next; link; link = next) {
-		struct weir_sim_change *change =
-			weir_container_of(link, struct weir_sim_change, link);
+		struct weir_sim_change *change = weir_container_of(link, struct weir_sim_change,
+								   link);
 
 		next = link->next;
 		change->is_safe |= !next || !change->size;
@@ -492,8 +491,8 @@ static void cut_names(struct weir_sim_disk *disk)
 	for (inode = disk->inodes; inode; inode = inode->next) {
 		unsigned count = weir__sim_names_unsynced(inode);
 
-		weir__sim_names_lose(inode, weir__sim_choose(host->sim, host, "names-lost",
-							     count + 1));
+		weir__sim_names_lose(inode,
+				     weir__sim_choose(host->sim, host, "names-lost", count + 1));
 	}
 	while (again) {
 		again = false;

@@ -16,10 +16,10 @@
 #define WEIR_SIM_PAGE 4096
 
 struct weir_sim_content {
-	char **pages;		/* NULL: a hole */
+	char **pages; /* NULL: a hole */
 	size_t pages_size;
-	size_t pages_used;	/* that are not holes */
-	uint64_t size;		/* of the file */
+	size_t pages_used; /* that are not holes */
+	uint64_t size;	   /* of the file */
 };
 
 /* Something written and not synced: bytes; without data, zeros; without a size, a new size. */
@@ -27,7 +27,7 @@ struct weir_sim_change {
 	struct weir_link link;
 	uint64_t offset, size;
 	char *data;
-	bool is_safe;	/* written through, while something before it was not */
+	bool is_safe; /* written through, while something before it was not */
 };
 
 struct weir_sim_inode;
@@ -38,51 +38,51 @@ struct weir_sim_name {
 };
 
 struct weir_sim_names {
-	struct weir_sim_name *list;	/* in the order of their making */
+	struct weir_sim_name *list; /* in the order of their making */
 	unsigned count, size;
 };
 
 /* A name that was made (inode) or taken away (NULL), and is not synced. */
 struct weir_sim_rename {
 	struct weir_link link;
-	uint64_t serial;	/* of the disk; the two halves of a rename have the same */
-	struct weir_sim_inode *mate;	/* the directory of the other half; NULL: there is none */
+	uint64_t serial;	     /* of the disk; the two halves of a rename have the same */
+	struct weir_sim_inode *mate; /* the directory of the other half; NULL: there is none */
 	char *name;
 	struct weir_sim_inode *inode;
 };
 
 struct weir_sim_inode {
-	struct weir_sim_inode *next;	/* of the disk */
+	struct weir_sim_inode *next; /* of the disk */
 	struct weir_sim_disk *disk;
 	uint64_t number;
-	unsigned mode;			/* S_IFREG ... and permissions */
+	unsigned mode; /* S_IFREG ... and permissions */
 	unsigned links;
 	unsigned opens;
 	int64_t changed_ns;
 
-	struct weir_sim_content now, safe;	/* of a file */
-	struct weir_queue log;		/* of weir_sim_change */
-	unsigned errors;		/* of its fsyncs so far */
-	bool errors_told;		/* to somebody: who opens it now is not told again */
+	struct weir_sim_content now, safe; /* of a file */
+	struct weir_queue log;		   /* of weir_sim_change */
+	unsigned errors;		   /* of its fsyncs so far */
+	bool errors_told;		   /* to somebody: who opens it now is not told again */
 
-	struct weir_sim_names names, safe_names;	/* of a directory */
-	struct weir_queue names_log;	/* of weir_sim_rename */
-	uint64_t lost_from;		/* at a power cut: the serial of the first that is lost */
+	struct weir_sim_names names, safe_names; /* of a directory */
+	struct weir_queue names_log;		 /* of weir_sim_rename */
+	uint64_t lost_from; /* at a power cut: the serial of the first that is lost */
 	struct weir_sim_inode *parent;
 
-	char *target;			/* of a symbolic link */
-	struct weir_sim_file *socket;	/* of a socket node */
+	char *target;		      /* of a symbolic link */
+	struct weir_sim_file *socket; /* of a socket node */
 };
 
 struct weir_sim_disk {
 	struct weir_sim_host *host;
 	struct weir_sim_inode *root;
 	struct weir_sim_inode *inodes;
-	uint64_t serial;		/* of inodes */
-	uint64_t changes;		/* of names, so far */
-	uint64_t used;			/* bytes in pages of `now` */
-	int broken;			/* what every write fails with until healed; 0 */
-	struct weir_sim_event swap;	/* somebody truncates this one */
+	uint64_t serial;	    /* of inodes */
+	uint64_t changes;	    /* of names, so far */
+	uint64_t used;		    /* bytes in pages of `now` */
+	int broken;		    /* what every write fails with until healed; 0 */
+	struct weir_sim_event swap; /* somebody truncates this one */
 	struct weir_sim_inode *swapped;
 };
 
@@ -90,8 +90,11 @@ struct weir_sim_open {
 	struct weir_sim_file file;
 	struct weir_sim_inode *inode;
 	int64_t position;
-	unsigned errors;		/* of the inode's that it knows of */
+	unsigned errors; /* of the inode's that it knows of */
 };
+
+/* What io-wq takes. */
+#define WEIR_SIM_WQ_NS (40 * WEIR_US)
 
 extern const struct weir_sim_file_ops weir__sim_disk_file_ops;
 
@@ -119,10 +122,21 @@ void weir__sim_inode_sync_last(struct weir_sim_inode *inode);
 /* A failed fsync: what was not synced never will be. */
 void weir__sim_inode_forget(struct weir_sim_inode *inode);
 
+/* What the end of a path is asked for. */
+enum weir_sim_end {
+	WEIR_SIM_FOLLOW,   /* a symbolic link there is followed */
+	WEIR_SIM_NOFOLLOW, /* only when a slash comes after it */
+	WEIR_SIM_NAME,	   /* never; what a slash means is the caller's */
+};
+
+enum weir_sim_last { WEIR_SIM_NORMAL, WEIR_SIM_ROOT, WEIR_SIM_DOT, WEIR_SIM_DOTDOT };
+
 struct weir_sim_walk {
-	struct weir_sim_inode *dir;	/* where the last name is, or would be */
-	char name[256];			/* "": the path is the base itself, or the root */
-	struct weir_sim_inode *inode;	/* what it is; NULL: there is no such name */
+	struct weir_sim_inode *dir; /* where the last name is, or would be */
+	char name[256];		    /* "" unless last is NORMAL */
+	enum weir_sim_last last;
+	bool slash;		      /* comes after the last name */
+	struct weir_sim_inode *inode; /* what it is; NULL: there is no such name */
 };
 
 /* disk_names.c: names. */
@@ -143,16 +157,20 @@ bool weir__sim_names_agree(struct weir_sim_inode *dir);
 void weir__sim_names_cut(struct weir_sim_inode *dir);
 void weir__sim_names_free(struct weir_sim_inode *dir);
 
-/* base NULL: the root. follow: a symbolic link at the end. resolve: RESOLVE_* of openat2. */
-int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, const char *path,
-		   bool follow, uint64_t resolve, struct weir_sim_walk *ret);
-/* The directory that dirfd means in host. */
-int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode **ret);
+/* resolve: RESOLVE_* of openat2. */
+int weir__sim_walk(struct weir_sim_inode *base, const char *path, enum weir_sim_end end,
+		   uint64_t resolve, struct weir_sim_walk *ret);
+/* The directory that path in host begins at; or, when it is empty, the file that dirfd is. */
+int weir__sim_base(struct weir_sim_host *host, int dirfd, const char *path,
+		   struct weir_sim_inode **ret);
 
-/* disk_file.c */
-int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
-			const struct open_how *how, struct weir_sim_file **ret_file);
+/* disk_paths.c */
 void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_stat);
+
+/* disk_file.c: faults. What a transfer fails with before it did anything; 0: nothing. */
+int weir__sim_transfer_fault(struct weir_sim_host *host, bool is_write);
+/* Somebody else truncates the file soon after it was opened. */
+void weir__sim_swap_soon(struct weir_sim_inode *inode);
 /* What fsync says: each open file is told of an error once. last: only of the last write. */
 int weir__sim_disk_sync(struct weir_sim_open *open, bool last);
 /* In and out of an open file at offset (-1: its position), as preadv2 and pwritev2 do. */

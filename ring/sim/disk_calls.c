@@ -8,6 +8,16 @@
 
 #include "ring/sim/disk.h"
 
+static int walk_to(struct weir_sim_host *host, const char *path, struct weir_sim_walk *ret)
+{
+	return weir__sim_walk(host->disk->root, path, WEIR_SIM_FOLLOW, 0, ret);
+}
+
+static int walk_name(struct weir_sim_host *host, const char *path, struct weir_sim_walk *ret)
+{
+	return weir__sim_walk(host->disk->root, path, WEIR_SIM_NOFOLLOW, 0, ret);
+}
+
 /* --- the seam --- */
 
 static int open_of(struct weir_kernel *kernel, int fd, struct weir_sim_open **ret)
@@ -31,8 +41,8 @@ static ssize_t call_preadv2(struct weir_kernel *kernel, int fd, const struct iov
 	return r < 0 ? r : weir__sim_disk_in(open, iov, count, offset, flags);
 }
 
-static ssize_t call_pwritev2(struct weir_kernel *kernel, int fd, const struct iovec *iov,
-			     int count, int64_t offset, int flags)
+static ssize_t call_pwritev2(struct weir_kernel *kernel, int fd, const struct iovec *iov, int count,
+			     int64_t offset, int flags)
 {
 	struct weir_sim_open *open;
 	int r = open_of(kernel, fd, &open);
@@ -65,7 +75,7 @@ static int call_fstatfs(struct weir_kernel *kernel, int fd, struct statfs *ret_f
 	if (!weir__sim_fd_get(host, fd))
 		return -EBADF;
 	memset(ret_fs, 0, sizeof(*ret_fs));
-	ret_fs->f_type = 0xef53;	/* ext4 */
+	ret_fs->f_type = 0xef53; /* ext4 */
 	ret_fs->f_bsize = WEIR_SIM_PAGE;
 	ret_fs->f_blocks = host->opts.disk_size / WEIR_SIM_PAGE;
 	if (host->disk->used < host->opts.disk_size)
@@ -84,8 +94,7 @@ static int call_ftruncate(struct weir_kernel *kernel, int fd, int64_t size)
 		return r;
 	if (open->file.flags & O_PATH)
 		return -EBADF;
-	if (size < 0 || !S_ISREG(open->inode->mode) ||
-	    (open->file.flags & O_ACCMODE) == O_RDONLY)
+	if (size < 0 || !S_ISREG(open->inode->mode) || (open->file.flags & O_ACCMODE) == O_RDONLY)
 		return -EINVAL;
 	return weir__sim_inode_resize(open->inode, (uint64_t)size);
 }
@@ -93,7 +102,7 @@ static int call_ftruncate(struct weir_kernel *kernel, int fd, int64_t size)
 static int call_unlink(struct weir_kernel *kernel, const char *path)
 {
 	struct weir_sim_walk walk;
-	int r = weir__sim_walk(weir__sim_host_of(kernel)->disk, NULL, path, false, 0, &walk);
+	int r = walk_name(weir__sim_host_of(kernel), path, &walk);
 
 	if (r < 0)
 		return r;
@@ -105,7 +114,7 @@ static int call_unlink(struct weir_kernel *kernel, const char *path)
 static int call_is_socket(struct weir_kernel *kernel, const char *path)
 {
 	struct weir_sim_walk walk;
-	int r = weir__sim_walk(weir__sim_host_of(kernel)->disk, NULL, path, false, 0, &walk);
+	int r = walk_name(weir__sim_host_of(kernel), path, &walk);
 
 	if (r < 0)
 		return r;
@@ -129,7 +138,7 @@ int weir__sim_disk_bind(struct weir_sim_host *host, const char *path, struct wei
 {
 	struct weir_sim_walk walk;
 	struct weir_sim_inode *inode;
-	int r = weir__sim_walk(host->disk, NULL, path, false, 0, &walk);
+	int r = walk_name(host, path, &walk);
 
 	if (r < 0)
 		return r;
@@ -146,7 +155,7 @@ struct weir_sim_file *weir__sim_disk_lookup(struct weir_sim_host *host, const ch
 {
 	struct weir_sim_walk walk;
 
-	if (weir__sim_walk(host->disk, NULL, path, true, 0, &walk) < 0 || !walk.inode)
+	if (walk_to(host, path, &walk) < 0 || !walk.inode)
 		return NULL;
 	return walk.inode->socket;
 }
@@ -157,7 +166,7 @@ static int make(struct weir_sim_host *host, const char *path, unsigned mode,
 		struct weir_sim_inode **ret)
 {
 	struct weir_sim_walk walk;
-	int r = weir__sim_walk(host->disk, NULL, path, true, 0, &walk);
+	int r = walk_to(host, path, &walk);
 
 	if (r < 0)
 		return r;
@@ -226,7 +235,7 @@ int64_t weir_sim_get_file(struct weir_sim_host *host, const char *path, void *da
 	if (durable)
 		walk.inode = find_safe(host, path);
 	else
-		r = weir__sim_walk(host->disk, NULL, path, true, 0, &walk);
+		r = walk_to(host, path, &walk);
 	if (r < 0)
 		return r;
 	if (!walk.inode)

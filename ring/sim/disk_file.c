@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk_file.c - open files and what is done with them, and operations on paths: when each
- * completes, and which faults strike it. What has to wait for the disk is done at once and told
- * later; what comes between sees it, as in a page cache.
+ * disk_file.c - open files and what is done with them: when it completes, and which faults
+ * strike it. What has to wait for the disk is done at once and told later; what comes between
+ * sees it, as in a page cache.
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +13,11 @@
 
 #include "ring/sim/disk.h"
 
-/* What io-wq or the device takes (uring.md section 3). */
-#define WQ_NS (40 * WEIR_US)
 #define DEVICE_NS (80 * WEIR_US)
 #define SYNC_NS (70 * WEIR_US)
 #define SLOW_NS_MAX (5 * WEIR_S)
 #define SWAP_NS_MAX (10 * WEIR_MS)
-#define BLOCK 512		/* of O_DIRECT */
-#define LARGEFILE 0100000	/* the kernel's; O_LARGEFILE is 0 here */
+#define BLOCK 512 /* of O_DIRECT */
 #define RWF_KNOWN (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND)
 
 static struct weir_sim *sim_of(const struct weir_sim_host *host)
@@ -41,8 +37,7 @@ static unsigned draw(struct weir_sim_host *host, const char *site, unsigned n)
 
 /* --- faults --- */
 
-/* What a transfer fails with before it did anything; 0: nothing. */
-static int transfer_fault(struct weir_sim_host *host, bool is_write)
+int weir__sim_transfer_fault(struct weir_sim_host *host, bool is_write)
 {
 	static const int errors[] = { -EIO, -ENOSPC, -EDQUOT, -EROFS };
 	struct weir_sim_disk *disk = host->disk;
@@ -88,8 +83,7 @@ static void swap_now(struct weir_sim_event *event)
 	weir__sim_inode_resize(disk->swapped, disk->swapped->now.size / 2);
 }
 
-/* Somebody else truncates the file soon after it was opened. */
-static void swap_soon(struct weir_sim_inode *inode)
+void weir__sim_swap_soon(struct weir_sim_inode *inode)
 {
 	struct weir_sim_disk *disk = inode->disk;
 	struct weir_sim_host *host = disk->host;
@@ -150,7 +144,7 @@ int64_t weir__sim_disk_in(struct weir_sim_open *open, const struct iovec *iov, i
 	if (!r && (flags & RWF_NOWAIT) && strikes(host, WEIR_SIM_LATE, "not-cached"))
 		r = -EAGAIN;
 	if (!r)
-		r = transfer_fault(host, false);
+		r = weir__sim_transfer_fault(host, false);
 	if (r < 0)
 		return r;
 	size = cut_short(host, weir__sim_iov_size(iov, count));
@@ -203,7 +197,7 @@ int64_t weir__sim_disk_out(struct weir_sim_open *open, const struct iovec *iov, 
 	if (!r && offset < 0)
 		r = -EINVAL;
 	if (!r)
-		r = transfer_fault(host, true);
+		r = weir__sim_transfer_fault(host, true);
 	if (r < 0)
 		return r;
 	size = cut_short(host, weir__sim_iov_size(iov, count));
@@ -246,8 +240,8 @@ static int issue_read(struct weir_sim_req *req, struct weir_sim_open *open)
 		weir__soft_bufs_take(&req->soft, (size_t)r);
 	if (r < 0 || !((open->file.flags & O_DIRECT) || (sqe->flags & IOSQE_ASYNC)))
 		return (int)r;
-	return weir__sim_finish_in(
-		req, DEVICE_NS + slow_by(host, WEIR_SIM_FILE_SHORT, "slow-read"), (int)r);
+	return weir__sim_finish_in(req, DEVICE_NS + slow_by(host, WEIR_SIM_FILE_SHORT, "slow-read"),
+				   (int)r);
 }
 
 static int issue_write(struct weir_sim_req *req, struct weir_sim_open *open)
@@ -268,7 +262,7 @@ static int issue_write(struct weir_sim_req *req, struct weir_sim_open *open)
 	if (r < 0)
 		return (int)r;
 	return weir__sim_finish_in(req,
-				   (direct ? DEVICE_NS : WQ_NS) +
+				   (direct ? DEVICE_NS : WEIR_SIM_WQ_NS) +
 					   slow_by(host, WEIR_SIM_FILE_SHORT, "slow-write"),
 				   (int)r);
 }
@@ -322,7 +316,7 @@ static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
 	uint64_t size = req->soft.sqe.addr;
 	unsigned mode = req->soft.sqe.len;
 	struct weir_sim_inode *inode = open->inode;
-	int r = transfer_fault(open->file.host, true);
+	int r = weir__sim_transfer_fault(open->file.host, true);
 
 	if (!r && (open->file.flags & O_ACCMODE) == O_RDONLY)
 		r = -EBADF;
@@ -336,12 +330,12 @@ static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
 		r = -EFBIG;
 	if (!r)
 		r = allocate(inode, mode, offset, size);
-	return weir__sim_finish_in(req, WQ_NS, r);
+	return weir__sim_finish_in(req, WEIR_SIM_WQ_NS, r);
 }
 
 static int issue_truncate(struct weir_sim_req *req, struct weir_sim_open *open)
 {
-	int r = transfer_fault(open->file.host, true);
+	int r = weir__sim_transfer_fault(open->file.host, true);
 
 	if (!r && (open->file.flags & O_ACCMODE) == O_RDONLY)
 		r = -EINVAL;
@@ -351,7 +345,7 @@ static int issue_truncate(struct weir_sim_req *req, struct weir_sim_open *open)
 		r = -EINVAL;
 	if (!r)
 		r = weir__sim_inode_resize(open->inode, req->soft.sqe.off);
-	return weir__sim_finish_in(req, WQ_NS, r);
+	return weir__sim_finish_in(req, WEIR_SIM_WQ_NS, r);
 }
 
 static int file_issue(struct weir_sim_req *req)
@@ -417,337 +411,3 @@ const struct weir_sim_file_ops weir__sim_disk_file_ops = {
 	.poll = file_poll,
 	.close = file_close,
 };
-
-/* --- opening --- */
-
-static int make(struct weir_sim_disk *disk, struct weir_sim_walk *walk, unsigned mode)
-{
-	struct weir_sim_inode *inode;
-	int r;
-
-	if (!walk->dir->links)
-		return -ENOENT;
-	if (disk->broken)
-		return disk->broken;
-	inode = weir__sim_inode_create(disk, mode);
-	if (!inode)
-		return -ENOSPC;
-	r = weir__sim_name_add(walk->dir, walk->name, inode);
-	if (!r)
-		walk->inode = inode;
-	return r;
-}
-
-static int check_open(const struct weir_sim_walk *walk, const struct open_how *how)
-{
-	const struct weir_sim_inode *inode = walk->inode;
-	bool writes = (how->flags & O_ACCMODE) != O_RDONLY || (how->flags & O_TRUNC);
-
-	if ((how->flags & O_CREAT) && (how->flags & O_EXCL) &&
-	    !weir__rule_is_broken(WEIR_RULE_EXCLUSIVE))
-		return -EEXIST;
-	if (S_ISLNK(inode->mode))
-		return how->flags & O_PATH && how->flags & O_NOFOLLOW ? 0 : -ELOOP;
-	if ((how->flags & O_DIRECTORY) && !S_ISDIR(inode->mode))
-		return -ENOTDIR;
-	if (S_ISDIR(inode->mode) && (writes || (how->flags & O_CREAT)))
-		return -EISDIR;
-	return S_ISSOCK(inode->mode) && !(how->flags & O_PATH) ? -ENXIO : 0;
-}
-
-static int find(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
-		const struct open_how *how, struct weir_sim_walk *ret)
-{
-	bool follow = !(how->flags & O_NOFOLLOW) &&
-		      !((how->flags & O_CREAT) && (how->flags & O_EXCL));
-	int r = weir__sim_walk(host->disk, base, path, follow, how->resolve, ret);
-
-	if (r < 0)
-		return r;
-	if ((how->resolve & RESOLVE_NO_SYMLINKS) && ret->inode && S_ISLNK(ret->inode->mode))
-		return -ELOOP;
-	if ((how->flags & O_TMPFILE) == O_TMPFILE) {
-		if (!ret->inode || !S_ISDIR(ret->inode->mode))
-			return ret->inode ? -ENOTDIR : -ENOENT;
-		ret->inode = weir__sim_inode_create(host->disk, S_IFREG | (how->mode & 07777));
-		return ret->inode ? 0 : -ENOSPC;
-	}
-	if (ret->inode)
-		return check_open(ret, how);
-	if (!(how->flags & O_CREAT))
-		return -ENOENT;
-	return make(host->disk, ret, S_IFREG | (how->mode & 07777));
-}
-
-int weir__sim_disk_open(struct weir_sim_host *host, struct weir_sim_inode *base, const char *path,
-			const struct open_how *how, struct weir_sim_file **ret_file)
-{
-	const uint64_t known = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
-			       RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
-	struct weir_sim_open *open;
-	struct weir_sim_walk walk;
-	int r;
-
-	if (how->resolve & ~known)
-		return -EINVAL;
-	if ((how->resolve & RESOLVE_BENEATH) && (how->resolve & RESOLVE_IN_ROOT))
-		return -EINVAL;
-	if ((how->resolve & RESOLVE_CACHED) && (how->flags & (O_CREAT | O_TRUNC)))
-		return -EAGAIN;
-	if (strikes(host, WEIR_SIM_FDS, "open-fds"))
-		return draw(host, "open-fds-how", 2) ? -ENFILE : -EMFILE;
-	r = find(host, base, path, how, &walk);
-	if (r < 0)
-		return r;
-	if ((how->flags & O_TRUNC) && S_ISREG(walk.inode->mode) && walk.inode->now.size)
-		r = weir__sim_inode_resize(walk.inode, 0);
-	open = r < 0 ? NULL : calloc(1, sizeof(*open));
-	if (!open)
-		return r < 0 ? r : -ENOMEM;
-	weir__sim_file_init(&open->file, &weir__sim_disk_file_ops, host);
-	open->file.flags = (int)how->flags;
-	if (how->flags & O_PATH)
-		open->file.flags &= ~O_ACCMODE;
-	open->inode = walk.inode;
-	open->errors = walk.inode->errors_told ? walk.inode->errors : 0;
-	open->inode->opens++;
-	swap_soon(open->inode);
-	*ret_file = &open->file;
-	return 0;
-}
-
-/* openat(2) ignores what it does not know; openat2(2) does not. */
-static bool is_wrong(const struct open_how *how)
-{
-	const uint64_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
-			       O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | LARGEFILE |
-			       O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
-	bool makes = (how->flags & O_CREAT) || (how->flags & O_TMPFILE) == O_TMPFILE;
-
-	return (how->flags & ~known) || (how->mode && !makes);
-}
-
-static int issue_open(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_host *host = weir__sim_req_host(req);
-	struct open_how how = { .flags = sqe->open_flags, .mode = sqe->len };
-	struct weir_sim_inode *base;
-	struct weir_sim_file *file;
-	int r = weir__sim_base(host, sqe->fd, &base);
-
-	if (sqe->opcode == IORING_OP_OPENAT2) {
-		memcpy(&how, (const void *)(uintptr_t)sqe->addr2, sizeof(how));
-		if (is_wrong(&how))
-			return -EINVAL;
-	}
-	if (*(const char *)(uintptr_t)sqe->addr == '/' && r == -EBADF)
-		r = 0;
-	if (!r)
-		r = weir__sim_disk_open(host, base, (const char *)(uintptr_t)sqe->addr, &how,
-					&file);
-	if (r < 0)
-		return r;
-	r = sqe->file_index ? weir__soft_install(&req->soft, file) : weir__sim_fd_add(host, file);
-	if (r < 0)
-		weir__sim_file_put(file);
-	return r;
-}
-
-/* --- other operations on paths --- */
-
-void weir__sim_disk_stat(const struct weir_sim_inode *inode, struct statx *ret_stat)
-{
-	const struct weir_sim_host *host = inode->disk->host;
-	int64_t ns = inode->changed_ns + host->wall_offset_ns;
-
-	memset(ret_stat, 0, sizeof(*ret_stat));
-	ret_stat->stx_mask = STATX_BASIC_STATS;
-	ret_stat->stx_blksize = WEIR_SIM_PAGE;
-	ret_stat->stx_nlink = inode->links;
-	ret_stat->stx_mode = (uint16_t)inode->mode;
-	ret_stat->stx_ino = inode->number;
-	ret_stat->stx_size = inode->target ? strlen(inode->target) : inode->now.size;
-	ret_stat->stx_blocks = inode->now.pages_used * (WEIR_SIM_PAGE / 512);
-	ret_stat->stx_mtime.tv_sec = ns / WEIR_S;
-	ret_stat->stx_mtime.tv_nsec = (uint32_t)(ns % WEIR_S);
-	ret_stat->stx_ctime = ret_stat->stx_atime = ret_stat->stx_mtime;
-	ret_stat->stx_dev_major = 8;
-	ret_stat->stx_dev_minor = host->index;
-}
-
-static int do_statx(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_host *host = weir__sim_req_host(req);
-	const char *path = (const void *)(uintptr_t)sqe->addr;
-	struct weir_sim_inode *base;
-	struct weir_sim_walk walk;
-	int r = weir__sim_base(host, sqe->fd, &base);
-
-	if (r < 0)
-		return r;
-	if (!*path && (sqe->statx_flags & AT_EMPTY_PATH))
-		walk.inode = base;
-	else
-		r = weir__sim_walk(host->disk, base, path,
-				   !(sqe->statx_flags & AT_SYMLINK_NOFOLLOW), 0, &walk);
-	if (!r && !walk.inode)
-		r = -ENOENT;
-	if (!r)
-		weir__sim_disk_stat(walk.inode, (struct statx *)(uintptr_t)sqe->off);
-	return r;
-}
-
-static int walk_parent(struct weir_sim_req *req, int dirfd, uint64_t path,
-		       struct weir_sim_walk *ret)
-{
-	struct weir_sim_host *host = weir__sim_req_host(req);
-	struct weir_sim_inode *base;
-	int r = weir__sim_base(host, dirfd, &base);
-
-	if (!r)
-		r = weir__sim_walk(host->disk, base, (const char *)(uintptr_t)path, false, 0, ret);
-	return r;
-}
-
-static bool is_above(const struct weir_sim_inode *inode, const struct weir_sim_inode *dir)
-{
-	for (; dir != dir->parent; dir = dir->parent)
-		if (dir == inode)
-			return true;
-	return dir == inode;
-}
-
-static int check_rename(const struct weir_sim_walk *from, const struct weir_sim_walk *to,
-			unsigned flags)
-{
-	if (!from->name[0] || !to->name[0])
-		return -EBUSY;
-	if (!from->inode)
-		return -ENOENT;
-	if (flags & ~1u)	/* RENAME_NOREPLACE */
-		return -EINVAL;
-	if (S_ISDIR(from->inode->mode) && is_above(from->inode, to->dir))
-		return -EINVAL;
-	if (!to->inode)
-		return 0;
-	if (flags && !weir__rule_is_broken(WEIR_RULE_NOREPLACE))
-		return -EEXIST;
-	if (S_ISDIR(from->inode->mode) && !S_ISDIR(to->inode->mode))
-		return -ENOTDIR;
-	if (!S_ISDIR(from->inode->mode) && S_ISDIR(to->inode->mode))
-		return -EISDIR;
-	return S_ISDIR(to->inode->mode) && to->inode->names.count ? -ENOTEMPTY : 0;
-}
-
-static int do_rename(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_walk from, to;
-	int r = walk_parent(req, sqe->fd, sqe->addr, &from);
-
-	if (!r)
-		r = walk_parent(req, (int)sqe->len, sqe->addr2, &to);
-	if (!r)
-		r = check_rename(&from, &to, sqe->rename_flags);
-	if (r < 0 || from.inode == to.inode)
-		return r;
-	return weir__sim_name_move(&from, &to);
-}
-
-static int do_unlink(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	bool is_rmdir = sqe->unlink_flags & AT_REMOVEDIR;
-	struct weir_sim_walk walk;
-	int r = walk_parent(req, sqe->fd, sqe->addr, &walk);
-
-	if (r < 0)
-		return r;
-	if (!walk.name[0])
-		return is_rmdir ? -EBUSY : -EISDIR;
-	if (!walk.inode)
-		return -ENOENT;
-	if (is_rmdir != S_ISDIR(walk.inode->mode))
-		return is_rmdir ? -ENOTDIR : -EISDIR;
-	if (is_rmdir && walk.inode->names.count &&
-	    !weir__rule_is_broken(WEIR_RULE_FULL_DIRECTORY))
-		return -ENOTEMPTY;
-	if (is_rmdir)
-		walk.inode->links = 1;
-	return weir__sim_name_remove(walk.dir, walk.name);
-}
-
-static int do_make(struct weir_sim_req *req, unsigned mode, const char *target)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_host *host = weir__sim_req_host(req);
-	struct weir_sim_walk walk;
-	int r = target ? walk_parent(req, sqe->fd, sqe->addr2, &walk) :
-			 walk_parent(req, sqe->fd, sqe->addr, &walk);
-
-	if (target && !*target)
-		r = -ENOENT;
-	if (!r && walk.inode)
-		r = -EEXIST;
-	if (!r)
-		r = make(host->disk, &walk, mode);
-	if (!r && target) {
-		walk.inode->target = strdup(target);
-		r = walk.inode->target ? 0 : -ENOSPC;
-	}
-	if (!r && S_ISDIR(mode))
-		walk.inode->links++;
-	return r;
-}
-
-static int do_link(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_walk from, to;
-	int r = walk_parent(req, sqe->fd, sqe->addr, &from);
-
-	if (!r)
-		r = walk_parent(req, (int)sqe->len, sqe->addr2, &to);
-	if (!r && !from.inode)
-		r = -ENOENT;
-	if (!r && to.inode)
-		r = -EEXIST;
-	if (!r && S_ISDIR(from.inode->mode))
-		r = -EPERM;
-	return r < 0 ? r : weir__sim_name_add(to.dir, to.name, from.inode);
-}
-
-int weir__sim_path_issue(struct weir_sim_req *req)
-{
-	const struct io_uring_sqe *sqe = &req->soft.sqe;
-	struct weir_sim_host *host = weir__sim_req_host(req);
-	int r;
-
-	if (sqe->opcode == IORING_OP_OPENAT || sqe->opcode == IORING_OP_OPENAT2)
-		return issue_open(req);
-	if (sqe->opcode == IORING_OP_STATX)
-		return weir__sim_finish_in(req, WQ_NS, do_statx(req));
-	r = transfer_fault(host, true);
-	if (r < 0)
-		return weir__sim_finish_in(req, WQ_NS, r);
-	switch (sqe->opcode) {
-	case IORING_OP_RENAMEAT:
-		r = do_rename(req);
-		break;
-	case IORING_OP_UNLINKAT:
-		r = do_unlink(req);
-		break;
-	case IORING_OP_MKDIRAT:
-		r = do_make(req, S_IFDIR | (sqe->len & 07777), NULL);
-		break;
-	case IORING_OP_SYMLINKAT:
-		r = do_make(req, S_IFLNK | 0777, (const char *)(uintptr_t)sqe->addr);
-		break;
-	default:
-		r = do_link(req);
-		break;
-	}
-	return weir__sim_finish_in(req, WQ_NS, r);
-}

@@ -210,8 +210,8 @@ void weir__sim_names_lose(struct weir_sim_inode *dir, unsigned lost)
 bool weir__sim_names_agree(struct weir_sim_inode *dir)
 {
 	for (struct weir_link *link = dir->names_log.head; link; link = link->next) {
-		struct weir_sim_rename *rename =
-			weir_container_of(link, struct weir_sim_rename, link);
+		struct weir_sim_rename *rename = weir_container_of(link, struct weir_sim_rename,
+								   link);
 
 		if (rename->serial >= dir->lost_from)
 			return false;
@@ -248,12 +248,13 @@ void weir__sim_names_free(struct weir_sim_inode *dir)
 
 /* --- paths --- */
 
-int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode **ret)
+int weir__sim_base(struct weir_sim_host *host, int dirfd, const char *path,
+		   struct weir_sim_inode **ret)
 {
 	struct weir_sim_file *file;
 
 	*ret = host->disk->root;
-	if (dirfd == AT_FDCWD)
+	if (dirfd == AT_FDCWD || *path == '/')
 		return 0;
 	file = weir__sim_fd_get(host, dirfd);
 	if (!file)
@@ -265,9 +266,10 @@ int weir__sim_base(struct weir_sim_host *host, int dirfd, struct weir_sim_inode 
 }
 
 struct walker {
-	struct weir_sim_inode *root;	/* no step leads above it */
+	struct weir_sim_inode *root; /* no step leads above it */
 	struct weir_sim_inode *base;
 	uint64_t resolve;
+	enum weir_sim_end end;
 	unsigned links;
 	char rest[PATH_MAX_ * 2];
 };
@@ -278,11 +280,13 @@ static int to_root(struct walker *walker, struct weir_sim_walk *walk)
 	if (walker->resolve & RESOLVE_BENEATH)
 		return -EXDEV;
 	walk->dir = walker->root;
+	walk->last = WEIR_SIM_ROOT;
 	return 0;
 }
 
 static int to_parent(struct walker *walker, struct weir_sim_walk *walk)
 {
+	walk->last = WEIR_SIM_DOTDOT;
 	if (walk->dir == walker->base && (walker->resolve & RESOLVE_BENEATH) &&
 	    !weir__rule_is_broken(WEIR_RULE_BENEATH))
 		return -EXDEV;
@@ -310,8 +314,13 @@ static int follow_link(struct walker *walker, struct weir_sim_walk *walk, const 
 	return *target == '/' ? to_root(walker, walk) : 0;
 }
 
-/* One name, which is not ".", ".." or empty. 1: a link was followed. */
-static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size, bool follow)
+static bool is_followed(enum weir_sim_end end, bool slash)
+{
+	return end == WEIR_SIM_FOLLOW || (end == WEIR_SIM_NOFOLLOW && slash);
+}
+
+/* One name, which is not ".", ".." or empty. 1: the path goes on. */
+static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size)
 {
 	const char *after = walker->rest + size;
 	bool is_last = !after[strspn(after, "/")];
@@ -320,7 +329,7 @@ static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size, 
 	if (size > NAME_MAX_)
 		return -ENAMETOOLONG;
 	inode = weir__sim_name_find(walk->dir, walker->rest, size);
-	if (inode && S_ISLNK(inode->mode) && (!is_last || follow || *after)) {
+	if (inode && S_ISLNK(inode->mode) && (!is_last || is_followed(walker->end, *after))) {
 		int r = follow_link(walker, walk, inode->target, after);
 
 		return r < 0 ? r : 1;
@@ -329,7 +338,9 @@ static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size, 
 		memcpy(walk->name, walker->rest, size);
 		walk->name[size] = '\0';
 		walk->inode = inode;
-		if (inode && *after && !S_ISDIR(inode->mode))
+		walk->last = WEIR_SIM_NORMAL;
+		walk->slash = *after;
+		if (inode && *after && !S_ISDIR(inode->mode) && walker->end != WEIR_SIM_NAME)
 			return -ENOTDIR;
 		return 0;
 	}
@@ -342,7 +353,7 @@ static int step(struct walker *walker, struct weir_sim_walk *walk, size_t size, 
 	return 1;
 }
 
-static int walk_on(struct walker *walker, struct weir_sim_walk *walk, bool follow)
+static int walk_on(struct walker *walker, struct weir_sim_walk *walk)
 {
 	for (;;) {
 		size_t size;
@@ -360,25 +371,26 @@ static int walk_on(struct walker *walker, struct weir_sim_walk *walk, bool follo
 		if (!size)
 			return 0;
 		if (size <= 2 && !strncmp(walker->rest, "..", size)) {
+			walk->last = WEIR_SIM_DOT;
 			if (size == 2)
 				r = to_parent(walker, walk);
-			memmove(walker->rest, walker->rest + size,
-				strlen(walker->rest + size) + 1);
+			memmove(walker->rest, walker->rest + size, strlen(walker->rest + size) + 1);
 			if (r < 0)
 				return r;
 			continue;
 		}
-		r = step(walker, walk, size, follow);
+		r = step(walker, walk, size);
 		if (r <= 0)
 			return r;
 	}
 }
 
-int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, const char *path,
-		   bool follow, uint64_t resolve, struct weir_sim_walk *ret)
+int weir__sim_walk(struct weir_sim_inode *base, const char *path, enum weir_sim_end end,
+		   uint64_t resolve, struct weir_sim_walk *ret)
 {
-	struct walker walker = { .root = disk->root, .base = base ? base : disk->root,
-				 .resolve = resolve };
+	struct walker walker = {
+		.root = base->disk->root, .base = base, .resolve = resolve, .end = end
+	};
 	int r = 0;
 
 	if (!*path)
@@ -386,13 +398,13 @@ int weir__sim_walk(struct weir_sim_disk *disk, struct weir_sim_inode *base, cons
 	if (strlen(path) >= PATH_MAX_)
 		return -ENAMETOOLONG;
 	if (resolve & RESOLVE_IN_ROOT)
-		walker.root = walker.base;
+		walker.root = base;
 	memset(ret, 0, sizeof(*ret));
-	ret->dir = walker.base;
+	ret->dir = base;
 	strcpy(walker.rest, path);
 	if (*path == '/')
 		r = to_root(&walker, ret);
 	if (!r && !S_ISDIR(ret->dir->mode))
 		r = -ENOTDIR;
-	return r < 0 ? r : walk_on(&walker, ret, follow);
+	return r < 0 ? r : walk_on(&walker, ret);
 }

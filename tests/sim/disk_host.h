@@ -214,7 +214,8 @@ static inline int disk_build(struct weir_sim *sim, void *arg)
 /* The result of a world with one host; its main runs again when it died. */
 static inline int disk_play_with(void (*body)(unsigned life), const struct weir_sim_opts *opts)
 {
-	struct weir_sim_scenario scenario = { .name = "disk", .build = disk_build,
+	struct weir_sim_scenario scenario = { .name = "disk",
+					      .build = disk_build,
 					      .faults = WEIR_SIM_ALL,
 					      .faults_ns = 10 * 3600 * WEIR_S };
 
