@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""run.py WEIR [--seeds N] [--nightly] [SCENARIO...] - the shipped scenarios and the kept regressions.
+"""run.py WEIR [--seeds N] [--nightly] [SCENARIO...] - the shipped scenarios, the kept regressions.
 
 Each scenario runs over N seeds (200), each twice: both runs must leave the same trace. Then every
 line of regress/*.seed, which is what follows `weir sim` on the command line that found a bug, and
