@@ -154,24 +154,17 @@ static inline void disk_put_safe(const char *path, const char *text)
 	disk_sync("/");
 }
 
-/* What it holds, as text; "-" for no such file. */
-static inline const char *disk_text(const char *path)
+static inline bool disk_is(const char *path, const char *text)
 {
-	static char text[256];
+	char is[256];
 	int fd = disk_open(path, O_RDONLY);
 	int size;
 
 	if (fd < 0)
-		return "-";
-	size = disk_read(fd, text, sizeof(text) - 1, 0);
+		return false;
+	size = disk_read(fd, is, sizeof(is), 0);
 	bare_close(fd);
-	text[size < 0 ? 0 : size] = '\0';
-	return text;
-}
-
-static inline bool disk_is(const char *path, const char *text)
-{
-	return !strcmp(disk_text(path), text);
+	return size == (int)strlen(text) && !memcmp(is, text, strlen(text));
 }
 
 /* --- worlds --- */
