@@ -32,31 +32,6 @@ static const struct weir_future_kind then_kind = { .source = link_source };
 static const struct weir_future_kind recover_kind = { .source = link_source };
 static const struct weir_future_kind finally_kind = { .source = link_source };
 
-/* The result of *source, which is gone then. */
-static void source_take(struct weir_future **source, struct weir_result *ret_result,
-			const char **ret_origin)
-{
-	struct weir_future *taken = *source;
-
-	*source = NULL;
-	if (!weir__future_is_number(taken)) {
-		weir__future_take(taken, ret_result, ret_origin);
-		return;
-	}
-	*ret_result = (struct weir_result){ .res = weir__future_number(taken) };
-}
-
-/* future is to wait for source, which was checked; its task runs when it is there. */
-static void source_set(struct weir_future *future, struct weir_future **place,
-		       struct weir_future *source)
-{
-	*place = source;
-	if (weir__future_is_number(source))
-		weir__ready(future->home, &future->task);
-	else
-		weir__future_consume(future, source);
-}
-
 static void link_end(struct link *link, const struct weir_result *result)
 {
 	weir__future_settle(&link->future, result->res, result->value, result->drop);
@@ -66,22 +41,11 @@ static void link_end(struct link *link, const struct weir_result *result)
 /* The step gave a future. 0, or why the link cannot wait for it. */
 static int link_follow(struct link *link, struct weir_future *next)
 {
-	struct weir_future *future = &link->future;
-	int r;
+	int r = weir__source_adopt(&link->future, &link->source, next);
 
-	if (next == future)
-		return -EDEADLK;
-	if ((r = weir__future_check(next)))
-		return r;
-	if (!weir__future_is_number(next) && weir__future_is_cycle(future, next)) {
-		weir_future_drop(next);
-		return -EDEADLK;
-	}
-	future->flags |= FUTURE_FOLLOWING;
-	source_set(future, &link->source, next);
-	if (future->flags & FUTURE_CANCELLED)
-		weir_future_cancel(next);
-	return 0;
+	if (r == 0)
+		link->future.flags |= FUTURE_FOLLOWING;
+	return r;
 }
 
 /*
@@ -172,7 +136,7 @@ static void link_run(struct weir_task *task)
 	const char *origin = future->origin;
 	struct weir_result result;
 
-	source_take(&link->source, &result, &future->origin);
+	weir__source_take(&link->source, &result, &future->origin);
 	if (future->flags & FUTURE_FOLLOWING) {
 		link_followed(link, &result);
 		return;
@@ -205,7 +169,7 @@ static struct weir_future *link_create(const struct weir_future_kind *kind,
 	link = link_of(future);
 	link->step = step;
 	link->arg = arg;
-	source_set(future, &link->source, source);
+	weir__source_set(future, &link->source, source);
 	return future;
 }
 
@@ -276,7 +240,7 @@ static void limit_run(struct weir_task *task)
 	struct weir_result result;
 
 	weir_timer_cancel(&limit->timer);
-	source_take(&limit->source, &result, &future->origin);
+	weir__source_take(&limit->source, &result, &future->origin);
 	if (result.res == -ECANCELED && (future->flags & FUTURE_DECIDED)) {
 		result.res = -ETIMEDOUT;
 		future->origin = origin;
@@ -303,6 +267,6 @@ struct weir_future *weir_timeout_at(struct weir_future *source, int64_t deadline
 	limit = limit_of(future);
 	weir_timer_init(&limit->timer, limit_fire);
 	weir_timer_arm(&limit->timer, deadline_ns);
-	source_set(future, &limit->source, source);
+	weir__source_set(future, &limit->source, source);
 	return future;
 }

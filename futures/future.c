@@ -369,3 +369,32 @@ bool weir__future_is_cycle(const struct weir_future *target, const struct weir_f
 			return false;
 	}
 }
+
+int weir__future_check_next(struct weir_future *parent, struct weir_future *next)
+{
+	int r;
+
+	if (next == parent)
+		return -EDEADLK;
+	if ((r = weir__future_check(next)))
+		return r;
+	if (weir__future_is_number(next) || !weir__future_is_cycle(parent, next))
+		return 0;
+	weir_future_drop(next);
+	return -EDEADLK;
+}
+
+/* --- the one future that a composed one waits for --- */
+
+int weir__source_adopt(struct weir_future *future, struct weir_future **place,
+		       struct weir_future *next)
+{
+	int r = weir__future_check_next(future, next);
+
+	if (r)
+		return r;
+	weir__source_set(future, place, next);
+	if (future->flags & FUTURE_CANCELLED)
+		weir_future_cancel(next);
+	return 0;
+}

@@ -112,6 +112,18 @@ struct weir_futures {
 #define FUTURE_SIZE_LARGE 256
 #define SCOPE_SIZE 192
 
+/* --- numbers: a settled result inside the pointer --- */
+
+static inline bool weir__future_is_number(const struct weir_future *future)
+{
+	return (uintptr_t)future & 1;
+}
+
+static inline ssize_t weir__future_number(const struct weir_future *future)
+{
+	return (intptr_t)future >> 1;
+}
+
 /* --- cells.c: memory --- */
 
 /* This worker's futures, made on first use. Returns 0, -EDEADLK outside a worker, -ENOMEM. */
@@ -214,6 +226,43 @@ void weir__future_consume(struct weir_future *parent, struct weir_future *part);
 /* Whether target waiting for next would wait for itself. next is no number. */
 bool weir__future_is_cycle(const struct weir_future *target, const struct weir_future *next);
 
+/*
+ * Why parent cannot wait for next, which a function of the user's gave: as weir__future_check(),
+ * and -EDEADLK when next waits for parent; it is dropped then.
+ */
+int weir__future_check_next(struct weir_future *parent, struct weir_future *next);
+
+/* --- the one future that a composed one waits for, a number too: its place in it --- */
+
+/* The result of *source, which is gone then. */
+static inline void weir__source_take(struct weir_future **source, struct weir_result *ret_result,
+				      const char **ret_origin)
+{
+	struct weir_future *taken = *source;
+
+	*source = NULL;
+	if (!weir__future_is_number(taken)) {
+		weir__future_take(taken, ret_result, ret_origin);
+		return;
+	}
+	*ret_result = (struct weir_result){ .res = weir__future_number(taken) };
+}
+
+/* future is to wait for source, which was checked; its task runs when it is there. */
+static inline void weir__source_set(struct weir_future *future, struct weir_future **place,
+				     struct weir_future *source)
+{
+	*place = source;
+	if (weir__future_is_number(source))
+		weir__ready(future->home, &future->task);
+	else
+		weir__future_consume(future, source);
+}
+
+/* The same for what a function of the user's gave: 0, or as weir__future_check_next(). */
+int weir__source_adopt(struct weir_future *future, struct weir_future **place,
+		       struct weir_future *next);
+
 /* --- starved.c --- */
 
 /*
@@ -230,18 +279,7 @@ void weir__future_starved_end(struct weir_future *future);
 
 void weir__unobserved_count(struct weir_futures *futures, const char *origin, ssize_t res);
 
-/* --- numbers: a settled result inside the pointer --- */
-
-static inline bool weir__future_is_number(const struct weir_future *future)
-{
-	return (uintptr_t)future & 1;
-}
-
-static inline ssize_t weir__future_number(const struct weir_future *future)
-{
-	return (intptr_t)future >> 1;
-}
-
+/* Frees value, unless it is NULL. */
 static inline void weir__value_drop(void *value, void (*drop)(void *value))
 {
 	if (value && drop)

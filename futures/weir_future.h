@@ -295,6 +295,43 @@ WEIR_API struct weir_future *weir_race(struct weir_future *const *parts, unsigne
 WEIR_API struct weir_future *weir_all_settled(struct weir_future *const *parts, unsigned count,
 					      struct weir_result *results);
 
+/* --- many, a few at a time --- */
+
+/*
+ * Starts one of a series: number index, from 0. Returns its future, which the caller consumes; an
+ * error is weir_future_of(-errno). Runs as a task: must not wait.
+ */
+typedef struct weir_future *(*weir_start_fn)(unsigned index, void *arg);
+
+/*
+ * The future of start(0, arg) to start(count - 1, arg), called in this order, never more of their
+ * futures PENDING than in_flight_max. Fulfilled with 0 when all are. The first rejection decides:
+ * nothing more is started, what is under way is asked to end, and the map is rejected with that
+ * error when it has ended. Cancelling the map does the same: -ECANCELED, unless everything was
+ * started before and fulfilled in spite of it.
+ *
+ * results (may be NULL: the values are dropped) is lent until the map is settled: results[i] is
+ * filled with the result of start(i), or -ECANCELED when that was never called; the values in it
+ * are the caller's. arg must live as long.
+ *
+ * What start returned that cannot be waited for counts as rejected: NULL with -EINVAL, a future
+ * that was consumed before with -EBUSY, one that waits for this map with -EDEADLK.
+ *
+ * Takes one future of the worker's bound, and at most as many again as are under way. Rejected
+ * with -EINVAL (in_flight_max 0, no start), -ENOBUFS at futures_max, -ENOMEM, -EDEADLK outside a
+ * worker: start was not called. count 0 is fulfilled with 0.
+ */
+WEIR_API struct weir_future *weir_map(unsigned count, unsigned in_flight_max, weir_start_fn start,
+				      void *arg, struct weir_result *results);
+
+/*
+ * The same, but nothing decides early: fulfilled with how many parts were, when all have ended.
+ * Cancelled, it starts nothing more and is fulfilled with how many were by then.
+ */
+WEIR_API struct weir_future *weir_map_settled(unsigned count, unsigned in_flight_max,
+					      weir_start_fn start, void *arg,
+					      struct weir_result *results);
+
 /* --- bounds and what nobody looked at --- */
 
 /*
