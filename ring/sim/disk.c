@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SECTOR 512
-#define BYTES_MAX (UINT64_C(1) << 40) /* of a file */
+#define BYTES_MAX (UINT64_C(1) << 34) /* of a file; a hole takes memory as well, a little */
 
 /* --- pages --- */
 

@@ -310,26 +310,31 @@ static bool is_known_mode(unsigned mode)
 	}
 }
 
+static int check_fallocate(const struct weir_sim_open *open, unsigned mode, uint64_t offset,
+			   uint64_t size)
+{
+	if (!size || (int64_t)offset < 0 || (int64_t)size < 0)
+		return -EINVAL;
+	if (!is_known_mode(mode))
+		return -EOPNOTSUPP;
+	if ((open->file.flags & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	if (!S_ISREG(open->inode->mode))
+		return -ENODEV;
+	return offset + size > INT64_MAX ? -EFBIG : 0;
+}
+
 static int issue_fallocate(struct weir_sim_req *req, struct weir_sim_open *open)
 {
 	uint64_t offset = req->soft.sqe.off;
 	uint64_t size = req->soft.sqe.addr;
 	unsigned mode = req->soft.sqe.len;
-	struct weir_sim_inode *inode = open->inode;
 	int r = weir__sim_transfer_fault(open->file.host, true);
 
-	if (!r && (open->file.flags & O_ACCMODE) == O_RDONLY)
-		r = -EBADF;
-	if (!r && !S_ISREG(inode->mode))
-		r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
-	if (!r && (!size || (int64_t)offset < 0 || (int64_t)size < 0))
-		r = -EINVAL;
-	if (!r && !is_known_mode(mode))
-		r = -EOPNOTSUPP;
-	if (!r && offset + size > INT64_MAX)
-		r = -EFBIG;
 	if (!r)
-		r = allocate(inode, mode, offset, size);
+		r = check_fallocate(open, mode, offset, size);
+	if (!r)
+		r = allocate(open->inode, mode, offset, size);
 	return weir__sim_finish_in(req, WEIR_SIM_WQ_NS, r);
 }
 
