@@ -13,6 +13,7 @@
 #include <weir.h>
 
 extern const struct weir_sim_scenario scenario_cancel;
+extern const struct weir_sim_scenario scenario_chan;
 extern const struct weir_sim_scenario scenario_commit;
 extern const struct weir_sim_scenario scenario_drain;
 extern const struct weir_sim_scenario scenario_echo_callback;

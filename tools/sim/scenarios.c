@@ -14,6 +14,7 @@ const struct weir_sim_scenario *const weir_scenarios[] = {
 	&scenario_cancel,
 	&scenario_emfile,
 	&scenario_mesh,
+	&scenario_chan,
 	&scenario_drain,
 	&weir__sim_raw,
 	NULL,
