@@ -45,6 +45,9 @@ struct weir_histogram;
 	X(FUTURES_HIGH, GAUGE, "weir_futures_high", "The most of them at once.")                  \
 	X(FUTURES_REFUSED, COUNTER, "weir_futures_refused", "Futures refused: max or no memory.") \
 	X(UNOBSERVED, COUNTER, "weir_rejections_unobserved", "Rejections nobody looked at.")      \
+	X(RETRIES, COUNTER, "weir_retries", "Attempts of retried futures after the first.")       \
+	X(HEDGES, COUNTER, "weir_hedges", "Second attempts of hedged futures.")                   \
+	X(HEDGES_WON, COUNTER, "weir_hedges_won", "Of them, the first to be fulfilled.")          \
 	X(SCOPES, GAUGE, "weir_scopes", "Scopes that are open.")                                  \
 	X(SCOPES_ABANDONED, COUNTER, "weir_scopes_abandoned", "Scopes that nobody joined.")       \
 	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")  \

@@ -234,6 +234,12 @@ int weir__future_check_next(struct weir_future *parent, struct weir_future *next
 
 /* --- the one future that a composed one waits for, a number too: its place in it --- */
 
+/* Whether it can be taken. */
+static inline bool weir__source_is_over(const struct weir_future *source)
+{
+	return weir__future_is_number(source) || source->state == FUTURE_READY;
+}
+
 /* The result of *source, which is gone then. */
 static inline void weir__source_take(struct weir_future **source, struct weir_result *ret_result,
 				      const char **ret_origin)

@@ -129,7 +129,7 @@ static void part_start(struct map *map)
 		map_count(map, &result, index, map->future.origin);
 		return;
 	}
-	if (weir__future_is_number(part) || part->state == FUTURE_READY) {
+	if (weir__source_is_over(part)) {
 		part_take(map, part, index);
 		return;
 	}
