@@ -321,8 +321,11 @@ int weir__sim_inode_reserve(struct weir_sim_inode *inode, uint64_t offset, uint6
 
 struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsigned mode)
 {
-	struct weir_sim_inode *inode = calloc(1, sizeof(*inode));
+	struct weir_sim_inode *inode;
 
+	if (disk->files >= disk->host->opts.files_max)
+		return NULL;
+	inode = calloc(1, sizeof(*inode));
 	if (!inode)
 		return NULL;
 	inode->disk = disk;
@@ -331,8 +334,12 @@ struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsign
 	inode->changed_ns = disk->host->sim->now_ns;
 	weir__queue_init(&inode->log);
 	weir__queue_init(&inode->names_log);
+	inode->prev = &disk->inodes;
 	inode->next = disk->inodes;
+	if (inode->next)
+		inode->next->prev = &inode->next;
 	disk->inodes = inode;
+	disk->files++;
 	return inode;
 }
 
@@ -342,21 +349,61 @@ struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsign
  */
 void weir__sim_inode_settle(struct weir_sim_inode *inode)
 {
-	if (inode->links || !S_ISREG(inode->mode))
+	if (inode->links || inode->is_gone)
 		return;
 	if (inode->opens && !weir__rule_is_broken(WEIR_RULE_OPEN_REMOVED))
 		return;
-	resize(&inode->now, 0, &inode->disk->used);
+	inode->is_gone = true;
+	inode->disk->files--;
+	if (S_ISREG(inode->mode))
+		resize(&inode->now, 0, &inode->disk->used);
+}
+
+void weir__sim_inode_get(struct weir_sim_inode *inode)
+{
+	inode->refs++;
+}
+
+void weir__sim_inode_put(struct weir_sim_inode *inode)
+{
+	if (--inode->refs || inode->is_dead)
+		return;
+	inode->is_dead = true;
+	inode->next_dead = inode->disk->dead;
+	inode->disk->dead = inode;
 }
 
 static void inode_free(struct weir_sim_inode *inode)
 {
+	struct weir_sim_disk *disk = inode->disk;
+
+	*inode->prev = inode->next;
+	if (inode->next)
+		inode->next->prev = inode->prev;
+	if (disk->swapped == inode)
+		weir__sim_event_disarm(disk->host->sim, &disk->swap);
 	weir__sim_inode_forget(inode);
-	weir__sim_names_free(inode);
+	resize(&inode->now, 0, &disk->used);
 	content_free(&inode->now);
 	content_free(&inode->safe);
 	free(inode->target);
 	free(inode);
+}
+
+void weir__sim_disk_bury(struct weir_sim_disk *disk)
+{
+	struct weir_sim_inode *inode;
+
+	while ((inode = disk->dead)) {
+		disk->dead = inode->next_dead;
+		inode->is_dead = false;
+		if (inode->refs)
+			continue;
+		weir__sim_names_free(inode);
+		if (inode->parent)
+			weir__sim_inode_put(inode->parent);
+		inode_free(inode);
+	}
 }
 
 /* --- the disk --- */
@@ -374,6 +421,7 @@ int weir__sim_disk_create(struct weir_sim_host *host)
 		return -ENOMEM;
 	}
 	disk->root->links = 2;
+	disk->root->refs = 1;
 	disk->root->parent = disk->root;
 	host->disk = disk;
 	return 0;
@@ -386,11 +434,10 @@ void weir__sim_disk_destroy(struct weir_sim_host *host)
 
 	if (!disk)
 		return;
-	weir__sim_event_disarm(host->sim, &disk->swap);
-	while ((inode = disk->inodes)) {
-		disk->inodes = inode->next;
-		inode_free(inode);
-	}
+	for (inode = disk->inodes; inode; inode = inode->next)
+		weir__sim_names_free(inode);
+	while (disk->inodes)
+		inode_free(disk->inodes);
 	free(disk);
 	host->disk = NULL;
 }
@@ -503,6 +550,49 @@ static void cut_names(struct weir_sim_disk *disk)
 		weir__sim_names_cut(inode);
 }
 
+/* From the root, by names. */
+static void reach(struct weir_sim_disk *disk)
+{
+	bool again = true;
+
+	for (struct weir_sim_inode *i = disk->inodes; i; i = i->next)
+		i->is_reached = i == disk->root;
+	while (again) {
+		again = false;
+		for (struct weir_sim_inode *i = disk->inodes; i; i = i->next)
+			for (unsigned j = 0; i->is_reached && j < i->names.count; j++) {
+				again |= !i->names.list[j].inode->is_reached;
+				i->names.list[j].inode->is_reached = true;
+			}
+	}
+}
+
+static void forget_lost(struct weir_sim_disk *disk)
+{
+	for (struct weir_sim_inode *i = disk->inodes; i; i = i->next) {
+		if (i->is_reached)
+			continue;
+		weir__sim_names_free(i);
+		if (i->parent)
+			weir__sim_inode_put(i->parent);
+		i->parent = NULL;
+	}
+	weir__sim_disk_bury(disk);
+}
+
+static void count_links(struct weir_sim_disk *disk)
+{
+	disk->files = 0;
+	for (struct weir_sim_inode *i = disk->inodes; i; i = i->next) {
+		i->links = S_ISDIR(i->mode) ? 1 + (i == disk->root) : 0;
+		i->is_gone = false;
+		disk->files++;
+	}
+	for (struct weir_sim_inode *i = disk->inodes; i; i = i->next)
+		for (unsigned j = 0; j < i->names.count; j++)
+			i->names.list[j].inode->links++;
+}
+
 void weir__sim_disk_power_cut(struct weir_sim_host *host)
 {
 	struct weir_sim_disk *disk = host->disk;
@@ -510,15 +600,15 @@ void weir__sim_disk_power_cut(struct weir_sim_host *host)
 
 	weir__sim_event_disarm(host->sim, &disk->swap);
 	for (inode = disk->inodes; inode; inode = inode->next) {
-		inode->links = S_ISDIR(inode->mode) ? 1 + (inode == disk->root) : 0;
 		inode->errors = 0;
 		inode->errors_told = false;
 		inode->socket = NULL;
 	}
 	cut_names(disk);
-	for (inode = disk->inodes; inode; inode = inode->next) {
+	reach(disk);
+	forget_lost(disk);
+	count_links(disk);
+	for (inode = disk->inodes; inode; inode = inode->next)
 		if (S_ISREG(inode->mode))
 			cut_file(inode);
-		weir__sim_inode_settle(inode);
-	}
 }

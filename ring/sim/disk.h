@@ -52,12 +52,17 @@ struct weir_sim_rename {
 };
 
 struct weir_sim_inode {
-	struct weir_sim_inode *next; /* of the disk */
+	struct weir_sim_inode *next, **prev; /* of the disk */
 	struct weir_sim_disk *disk;
 	uint64_t number;
 	unsigned mode; /* S_IFREG ... and permissions */
 	unsigned links;
 	unsigned opens;
+	unsigned refs; /* from names, now, safe and in logs; opens; as a parent */
+	bool is_gone;  /* no name now, not open: a power cut may bring it back */
+	bool is_reached;
+	bool is_dead; /* on the disk's list of those without a reference */
+	struct weir_sim_inode *next_dead;
 	int64_t changed_ns;
 
 	struct weir_sim_content now, safe; /* of a file */
@@ -77,8 +82,9 @@ struct weir_sim_inode {
 struct weir_sim_disk {
 	struct weir_sim_host *host;
 	struct weir_sim_inode *root;
-	struct weir_sim_inode *inodes;
+	struct weir_sim_inode *inodes, *dead;
 	uint64_t serial;	    /* of inodes */
+	unsigned files;		    /* that are not gone */
 	uint64_t changes;	    /* of names, so far */
 	uint64_t used;		    /* bytes in pages of `now` */
 	int broken;		    /* what every write fails with until healed; 0 */
@@ -104,7 +110,12 @@ static inline struct weir_sim_open *weir__sim_open_of(struct weir_sim_file *file
 }
 
 /* disk.c: contents. Bytes, or -errno. */
+/* NULL: as many as there may be, or no memory. Without references. */
 struct weir_sim_inode *weir__sim_inode_create(struct weir_sim_disk *disk, unsigned mode);
+void weir__sim_inode_get(struct weir_sim_inode *inode);
+/* Without a reference it lives on until weir__sim_disk_bury(). */
+void weir__sim_inode_put(struct weir_sim_inode *inode);
+void weir__sim_disk_bury(struct weir_sim_disk *disk);
 /* Its last name or descriptor may be gone. */
 void weir__sim_inode_settle(struct weir_sim_inode *inode);
 int64_t weir__sim_inode_read(const struct weir_sim_content *content, uint64_t offset,

@@ -81,6 +81,8 @@ static int call_fstatfs(struct weir_kernel *kernel, int fd, struct statfs *ret_f
 	if (host->disk->used < host->opts.disk_size)
 		ret_fs->f_bfree = (host->opts.disk_size - host->disk->used) / WEIR_SIM_PAGE;
 	ret_fs->f_bavail = ret_fs->f_bfree;
+	ret_fs->f_files = host->opts.files_max;
+	ret_fs->f_ffree = host->opts.files_max - host->disk->files;
 	ret_fs->f_namelen = 255;
 	return 0;
 }

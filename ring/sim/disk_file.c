@@ -407,6 +407,8 @@ static void file_close(struct weir_sim_file *file, bool dead)
 	(void)dead;
 	open->inode->opens--;
 	weir__sim_inode_settle(open->inode);
+	weir__sim_inode_put(open->inode);
+	weir__sim_disk_bury(file->host->disk);
 	free(open);
 }
 

@@ -23,23 +23,21 @@ static int index_of(const struct weir_sim_names *names, const char *name, size_t
 	return -1;
 }
 
-static bool set(struct weir_sim_names *names, const char *name, struct weir_sim_inode *inode)
+static void unset(struct weir_sim_names *names, int at)
 {
-	int at = index_of(names, name, strlen(name));
+	struct weir_sim_inode *inode = names->list[at].inode;
 
-	if (at >= 0 && !inode) {
-		free(names->list[at].name);
-		memmove(&names->list[at], &names->list[at + 1],
-			(names->count - (unsigned)at - 1) * sizeof(names->list[0]));
-		names->count--;
-		return true;
-	}
-	if (at >= 0) {
-		names->list[at].inode = inode;
-		return true;
-	}
-	if (!inode)
-		return true;
+	free(names->list[at].name);
+	memmove(&names->list[at], &names->list[at + 1],
+		(names->count - (unsigned)at - 1) * sizeof(names->list[0]));
+	names->count--;
+	weir__sim_inode_put(inode);
+}
+
+static bool append(struct weir_sim_names *names, const char *name, struct weir_sim_inode *inode)
+{
+	struct weir_sim_name *to;
+
 	if (names->count == names->size) {
 		unsigned size = names->size ? names->size * 2 : 8;
 		void *list = realloc(names->list, size * sizeof(names->list[0]));
@@ -49,15 +47,37 @@ static bool set(struct weir_sim_names *names, const char *name, struct weir_sim_
 		names->list = list;
 		names->size = size;
 	}
-	names->list[names->count].name = strdup(name);
-	names->list[names->count].inode = inode;
-	return names->list[names->count].name && ++names->count;
+	to = &names->list[names->count];
+	to->name = strdup(name);
+	if (!to->name)
+		return false;
+	to->inode = inode;
+	names->count++;
+	weir__sim_inode_get(inode);
+	return true;
+}
+
+/* inode NULL: takes the name away. */
+static bool set(struct weir_sim_names *names, const char *name, struct weir_sim_inode *inode)
+{
+	int at = index_of(names, name, strlen(name));
+
+	if (at < 0)
+		return !inode || append(names, name, inode);
+	if (!inode) {
+		unset(names, at);
+		return true;
+	}
+	weir__sim_inode_get(inode);
+	weir__sim_inode_put(names->list[at].inode);
+	names->list[at].inode = inode;
+	return true;
 }
 
 static void names_free(struct weir_sim_names *names)
 {
-	for (unsigned i = 0; i < names->count; i++)
-		free(names->list[i].name);
+	while (names->count)
+		unset(names, (int)names->count - 1);
 	free(names->list);
 	memset(names, 0, sizeof(*names));
 }
@@ -76,6 +96,8 @@ static bool note(struct weir_sim_inode *dir, const char *name, struct weir_sim_i
 	rename->mate = mate;
 	rename->name = strdup(name);
 	rename->inode = inode;
+	if (inode)
+		weir__sim_inode_get(inode);
 	weir__queue_push(&dir->names_log, &rename->link);
 	dir->changed_ns = dir->disk->host->sim->now_ns;
 	return rename->name;
@@ -96,6 +118,23 @@ struct weir_sim_inode *weir__sim_name_find(const struct weir_sim_inode *dir, con
 	return at < 0 ? NULL : dir->names.list[at].inode;
 }
 
+static void set_parent(struct weir_sim_inode *inode, struct weir_sim_inode *dir)
+{
+	struct weir_sim_inode *before = inode->parent;
+
+	inode->parent = dir;
+	weir__sim_inode_get(dir);
+	if (before)
+		weir__sim_inode_put(before);
+}
+
+/* What had a name until now. */
+static void forsake(struct weir_sim_inode *inode)
+{
+	inode->links = S_ISDIR(inode->mode) ? 0 : inode->links - 1;
+	weir__sim_inode_settle(inode);
+}
+
 static int add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode,
 	       struct weir_sim_inode *mate)
 {
@@ -105,23 +144,15 @@ static int add(struct weir_sim_inode *dir, const char *name, struct weir_sim_ino
 		return -ENOSPC;
 	inode->links++;
 	if (S_ISDIR(inode->mode))
-		inode->parent = dir;
-	if (before) {
-		before->links = S_ISDIR(before->mode) ? 0 : before->links - 1;
-		weir__sim_inode_settle(before);
-	}
+		set_parent(inode, dir);
+	if (before)
+		forsake(before);
 	return 0;
 }
 
 static int take(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *mate)
 {
-	struct weir_sim_inode *inode = weir__sim_name_find(dir, name, strlen(name));
-
-	if (!set(&dir->names, name, NULL) || !note(dir, name, NULL, mate))
-		return -ENOSPC;
-	inode->links--;
-	weir__sim_inode_settle(inode);
-	return 0;
+	return set(&dir->names, name, NULL) && note(dir, name, NULL, mate) ? 0 : -ENOSPC;
 }
 
 int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir_sim_inode *inode)
@@ -132,17 +163,29 @@ int weir__sim_name_add(struct weir_sim_inode *dir, const char *name, struct weir
 
 int weir__sim_name_remove(struct weir_sim_inode *dir, const char *name)
 {
+	struct weir_sim_inode *inode = weir__sim_name_find(dir, name, strlen(name));
+	int r;
+
 	dir->disk->changes++;
-	return take(dir, name, NULL);
+	r = take(dir, name, NULL);
+	forsake(inode);
+	weir__sim_disk_bury(dir->disk);
+	return r;
 }
 
 int weir__sim_name_move(const struct weir_sim_walk *from, const struct weir_sim_walk *to)
 {
+	struct weir_sim_disk *disk = from->dir->disk;
 	int r;
 
-	from->dir->disk->changes++;
+	disk->changes++;
 	r = add(to->dir, to->name, from->inode, from->dir);
-	return r < 0 ? r : take(from->dir, from->name, to->dir);
+	if (r < 0)
+		return r;
+	from->inode->links--;
+	r = take(from->dir, from->name, to->dir);
+	weir__sim_disk_bury(disk);
+	return r;
 }
 
 /* --- what becomes durable --- */
@@ -161,6 +204,8 @@ static void apply(struct weir_sim_inode *dir, uint64_t end)
 
 	if (rename->serial < end)
 		set(&dir->safe_names, rename->name, rename->inode);
+	if (rename->inode)
+		weir__sim_inode_put(rename->inode);
 	free(rename->name);
 	free(rename);
 }
@@ -184,6 +229,7 @@ void weir__sim_names_sync(struct weir_sim_inode *dir)
 			apply(i, UINT64_MAX);
 	while (first_rename(dir))
 		apply(dir, UINT64_MAX);
+	weir__sim_disk_bury(dir->disk);
 }
 
 unsigned weir__sim_names_unsynced(const struct weir_sim_inode *dir)
@@ -232,16 +278,31 @@ void weir__sim_names_cut(struct weir_sim_inode *dir)
 		struct weir_sim_name *name = &dir->safe_names.list[i];
 
 		set(&dir->names, name->name, name->inode);
-		name->inode->links++;
 		if (S_ISDIR(name->inode->mode))
-			name->inode->parent = dir;
+			set_parent(name->inode, dir);
+	}
+}
+
+/* The other half of a rename stands alone from now on. */
+static void leave_mate(const struct weir_sim_rename *rename)
+{
+	struct weir_link *link = rename->mate ? rename->mate->names_log.head : NULL;
+
+	for (; link; link = link->next) {
+		struct weir_sim_rename *half =
+			weir_container_of(link, struct weir_sim_rename, link);
+
+		if (half->serial == rename->serial)
+			half->mate = NULL;
 	}
 }
 
 void weir__sim_names_free(struct weir_sim_inode *dir)
 {
-	while (first_rename(dir))
+	while (first_rename(dir)) {
+		leave_mate(first_rename(dir));
 		apply(dir, 0);
+	}
 	names_free(&dir->names);
 	names_free(&dir->safe_names);
 }

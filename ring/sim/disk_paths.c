@@ -119,6 +119,7 @@ static int open_at(struct weir_sim_inode *base, const char *path, const struct o
 	open->inode = walk.inode;
 	open->errors = walk.inode->errors_told ? walk.inode->errors : 0;
 	open->inode->opens++;
+	weir__sim_inode_get(open->inode);
 	weir__sim_swap_soon(open->inode);
 	*ret_file = &open->file;
 	return 0;
@@ -333,8 +334,6 @@ static int do_unlink(struct weir_sim_req *req)
 		r = is_rmdir ? check_rmdir(&walk) : check_unlink(&walk);
 	if (r < 0)
 		return r;
-	if (is_rmdir)
-		walk.inode->links = 1;
 	return weir__sim_name_remove(walk.dir, walk.name);
 }
 

@@ -288,6 +288,8 @@ static void host_defaults(struct weir_sim_host_opts *opts)
 		opts->fds_max = 1024;
 	if (!opts->disk_size)
 		opts->disk_size = UINT64_C(256) << 20;
+	if (!opts->files_max)
+		opts->files_max = 65536;
 }
 
 static const struct weir_soft_profile *draw_profile(struct weir_sim *sim)

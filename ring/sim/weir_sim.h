@@ -170,6 +170,7 @@ struct weir_sim_host_opts {
 	unsigned cores;		/* what weir_cpus() says there; default 2 */
 	unsigned fds_max;	/* RLIMIT_NOFILE; default 1024 */
 	uint64_t disk_size;	/* bytes; default 256 MiB */
+	unsigned files_max;	/* on its disk, directories ("/" too) among them; default 65536 */
 	bool reliable;		/* no faults of the kernel, disk or process: only the network's */
 	bool restarts;		/* main is run again 100 ms after it was killed or terminated */
 };
