@@ -60,7 +60,8 @@ static int hoard(void *arg)
 		scenario_pause("emfile-hoards", 1000);
 		while (count)
 			weir_file_close(files[--count]);
-		scenario_pause("emfile-rests", 1000);
+		if (weir_sleep(100 * WEIR_MS) || scenario_pause("emfile-rests", 1000))
+			break;
 	}
 	return 0;
 }

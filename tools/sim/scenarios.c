@@ -15,6 +15,7 @@ const struct weir_sim_scenario *const weir_scenarios[] = {
 	&scenario_emfile,
 	&scenario_mesh,
 	&scenario_chan,
+	&scenario_scope,
 	&scenario_drain,
 	&weir__sim_raw,
 	NULL,
