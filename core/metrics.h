@@ -48,6 +48,9 @@ struct weir_histogram;
 	X(RETRIES, COUNTER, "weir_retries", "Attempts of retried futures after the first.")       \
 	X(HEDGES, COUNTER, "weir_hedges", "Second attempts of hedged futures.")                   \
 	X(HEDGES_WON, COUNTER, "weir_hedges_won", "Of them, the first to be fulfilled.")          \
+	X(MEMO_HITS, COUNTER, "weir_memo_hits", "Results that were kept or under way already.")   \
+	X(MEMO_MISSES, COUNTER, "weir_memo_misses", "Results that had to be started.")            \
+	X(MEMO_EVICTED, COUNTER, "weir_memo_evicted", "Kept results that made room for others.")  \
 	X(SCOPES, GAUGE, "weir_scopes", "Scopes that are open.")                                  \
 	X(SCOPES_ABANDONED, COUNTER, "weir_scopes_abandoned", "Scopes that nobody joined.")       \
 	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")  \

@@ -351,23 +351,27 @@ static const struct weir_future *upstream(const struct weir_future *future)
 }
 
 /*
- * Each future has one holder, so what waits for target is a line, and next waits for
- * target if it lies on it. That line may be long; so upstream of next is walked in step, and
- * when it ends, target was not there: a long chain whose steps give fresh futures stays linear.
+ * Each future has one holder, so what waits for target is a line, and next waits for target if it
+ * lies on it, or if target lies on the line of what next waits for. Either line may be long; so
+ * both are walked in step, and when one ends the answer is no: a long chain whose steps give fresh
+ * futures stays linear. A shared future has several holders: where the first line ends in one, the
+ * second is walked to its end.
  */
 bool weir__future_is_cycle(const struct weir_future *target, const struct weir_future *next)
 {
-	const struct weir_future *up = next, *down = target;
+	const struct weir_future *up = next, *down = target, *above;
 
-	for (;;) {
-		if (down == next)
-			return true;
-		if (down->use != FUTURE_INPUT)
+	while (down != next && up != target) {
+		if (down->use == FUTURE_INPUT)
+			down = down->parent;
+		else if (!down->kind->is_shared)
 			return false;
-		down = down->parent;
-		if (!(up = upstream(up)))
+		above = upstream(up);
+		if (!above || (above == up && down->kind->is_shared))
 			return false;
+		up = above;
 	}
+	return true;
 }
 
 int weir__future_check_next(struct weir_future *parent, struct weir_future *next)

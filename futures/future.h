@@ -47,6 +47,7 @@ struct weir_future;
 struct weir_future_kind {
 	bool is_large;		/* which slab */
 	bool has_parts;		/* a join */
+	bool is_shared;		/* nobody holds it: several wait for it (share.c) */
 
 	/* The one future it waits for, or NULL. */
 	struct weir_future *(*source)(const struct weir_future *future);
