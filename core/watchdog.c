@@ -231,6 +231,8 @@ static bool look_at(struct weir_watchdog *watchdog, unsigned core, int64_t now_n
 		return false;
 	waiting = __atomic_load_n(&seat->worker->waiting, __ATOMIC_SEQ_CST);
 	progress = __atomic_load_n(&seat->worker->progress, __ATOMIC_RELAXED);
+	if (!watch->since_ns)
+		watch->since_ns = now_ns;
 	if (progress != watch->progress) {
 		*watch = (struct watch){ .progress = progress, .since_ns = now_ns };
 		return true;
@@ -274,6 +276,9 @@ static void doze(struct weir_watchdog *watchdog)
 	       __atomic_load_n(&runtime->watchdog_dozes, __ATOMIC_SEQ_CST))
 		pthread_cond_wait(&watchdog->changed, &watchdog->lock);
 	watchdog->quiet_since_ns = now();
+	/* What a core did when it was last looked at says nothing about now. */
+	for (unsigned i = 0; i < runtime->plan.core_count; i++)
+		watchdog->watches[i].since_ns = 0;
 }
 
 void weir__watchdog_wake(struct weir_watchdog *watchdog)

@@ -46,6 +46,7 @@ static struct {
 	bool innermost_in_burn;
 } seen;
 
+static int64_t begun_ns;		/* when the runtime was started */
 static volatile bool enough;	/* a report came: the stalled task may end */
 
 /* The function that stalls is alone in a section, whose bounds the linker gives. */
@@ -55,6 +56,9 @@ static void on_stall(const struct weir_stall *stall, void *arg)
 {
 	const char *innermost = stall->frame_count ? stall->frames[0] : NULL;
 
+	/* It was 8 hours, since the machine was started, when the first look came early. */
+	if (stall->held_ns > weir_clock() - begun_ns)
+		abort();
 	seen.core = stall->core;
 	seen.held_ns = stall->held_ns;
 	seen.frame_count = stall->frame_count;
@@ -76,6 +80,7 @@ static int run(unsigned cores, int (*service)(void *arg), void *arg)
 {
 	memset(&seen, 0, sizeof(seen));
 	enough = false;
+	begun_ns = weir_clock();
 	thread_runtime_init(&rt, cores, service, arg);
 	rt.plan.stall_ns = STALL_NS;
 	rt.plan.on_stall = on_stall;

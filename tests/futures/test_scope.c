@@ -7,7 +7,12 @@
 
 #include "futures/weir_scope.h"
 
+/* ThreadSanitizer has room for few fibers. */
+#ifdef WEIR__TSAN
+#define DEEP 1000
+#else
 #define DEEP 20000
+#endif
 
 struct child {
 	int64_t sleep_ns;
