@@ -158,8 +158,8 @@ static __attribute__((noreturn)) void leave_for_good(enum machine_state state)
 	abort();
 }
 
-static __attribute__((noreturn, format(printf, 2, 0))) void fail(const char *what, const char *format,
-								  va_list args)
+static __attribute__((noreturn, format(printf, 2, 0))) void fail(const char *what,
+								 const char *format, va_list args)
 {
 	size_t used = (size_t)snprintf(machine.error, MODEL_ERROR_SIZE, "%s", what);
 

@@ -167,7 +167,8 @@ static ssize_t receive_some(struct item batch[BATCH])
 		i = weir_chan_receive(world.chan, batch, some_deadline());
 		return i ? i : 1;
 	case 1:
-		return weir_chan_receive_n(world.chan, batch, 1 + weir_sim_choose("chan-takes", BATCH),
+		return weir_chan_receive_n(world.chan, batch,
+					   1 + weir_sim_choose("chan-takes", BATCH),
 					   some_deadline());
 	default:
 		memset(cases, 0, sizeof(cases));

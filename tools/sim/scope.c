@@ -142,7 +142,8 @@ static void judge(const struct family *family, const struct weir_scope_result *r
 			"scope: a join says what happened", "%d", r);
 }
 
-/* A scope with some members; joined, cancelled and joined, or left to whoever ends the coroutine. */
+/* A scope with some members; joined, cancelled and joined, or left to whoever ends the coroutine.
+ */
 static int grow(unsigned depth)
 {
 	int policy = weir_sim_choose("scope-policy", 2) ? WEIR_COLLECT : WEIR_FAIL_FAST;
