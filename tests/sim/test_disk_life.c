@@ -178,6 +178,14 @@ static struct census *person(const struct weir_sim_inode *inode)
 	return NULL;
 }
 
+static bool lives(const struct weir_sim_inode *inode)
+{
+	for (const struct weir_sim_inode *i = disk()->inodes; i; i = i->next)
+		if (i == inode)
+			return true;
+	return false;
+}
+
 static void count_names(const struct weir_sim_inode *dir)
 {
 	for (unsigned i = 0; i < dir->names.count; i++) {
@@ -192,6 +200,7 @@ static void count_names(const struct weir_sim_inode *dir)
 
 		if (rename->inode)
 			person(rename->inode)->refs++;
+		EQUAL(!rename->mate || lives(rename->mate), true);
 	}
 }
 

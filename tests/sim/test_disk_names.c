@@ -28,6 +28,7 @@ enum op {
 	OP_HELD,    /* path beneath what is held, flags */
 	OP_DROP,    /* what is held */
 	OP_RENAME,  /* path, path2, flags */
+	OP_MOVE,    /* path, path2 beneath what is held */
 	OP_UNLINK,  /* path, flags */
 	OP_MKDIR,   /* path */
 	OP_SYMLINK, /* target, path */
@@ -99,6 +100,8 @@ static int real_step(int dir, const struct step *step)
 		return closed(held);
 	case OP_RENAME:
 		return code(renameat2(dir, step->path, dir, step->path2, step->flags));
+	case OP_MOVE:
+		return code(renameat2(dir, step->path, held, step->path2, 0));
 	case OP_UNLINK:
 		return code(unlinkat(dir, step->path, (int)step->flags));
 	case OP_MKDIR:
@@ -176,6 +179,8 @@ static int sim_path(int dir, const struct step *step)
 
 	if (step->op == OP_RENAME)
 		io_uring_prep_renameat(sqe, dir, step->path, dir, step->path2, step->flags);
+	else if (step->op == OP_MOVE)
+		io_uring_prep_renameat(sqe, dir, step->path, held, step->path2, 0);
 	else if (step->op == OP_UNLINK)
 		io_uring_prep_unlinkat(sqe, dir, step->path, (int)step->flags);
 	else if (step->op == OP_MKDIR)
@@ -228,10 +233,9 @@ static void do_sim(unsigned life)
 
 static void compare(const struct step *steps, unsigned count)
 {
-	static const char *const ops[] = {
-		"open",	  "open2", "hold",    "held", "drop", "rename",
-		"unlink", "mkdir", "symlink", "link", "stat", "stat-held"
-	};
+	static const char *const ops[] = { "open",   "open2", "hold",	  "held",  "drop",
+					   "rename", "move",  "unlink",	  "mkdir", "symlink",
+					   "link",   "stat",  "stat-held" };
 	int seen[STEPS_MAX];
 	unsigned wrong = 0;
 
@@ -282,6 +286,10 @@ static void compare(const struct step *steps, unsigned count)
 #define RENAME(from_, to_, flags_)                                                                 \
 	{                                                                                          \
 		.op = OP_RENAME, .path = (from_), .path2 = (to_), .flags = (flags_)                \
+	}
+#define MOVE(from_, to_)                                                                           \
+	{                                                                                          \
+		.op = OP_MOVE, .path = (from_), .path2 = (to_)                                     \
 	}
 #define UNLINK(path_, flags_)                                                                      \
 	{                                                                                          \
@@ -487,9 +495,9 @@ static void a_removed_directory_is_empty_for_good(void **state)
 {
 	(void)state;
 	COMPARE(MKDIR("dir"), MAKE("file"), HOLD("dir", O_DIRECTORY), HELD("..", O_DIRECTORY),
-		UNLINK("dir", AT_REMOVEDIR), HELD("x", O_CREAT), HELD("x", 0), HELD(".", 0),
-		HELD("../file", 0), STAT_HELD, DROP, MKDIR("dir"), HOLD("file", 0), HELD("x", 0),
-		HELD("", 0), UNLINK("file", 0), STAT_HELD, DROP, HAS("file"));
+		UNLINK("dir", AT_REMOVEDIR), HELD("x", O_CREAT), MOVE("file", "x"), HELD("x", 0),
+		HELD(".", 0), HELD("../file", 0), STAT_HELD, DROP, MKDIR("dir"), HOLD("file", 0),
+		HELD("x", 0), HELD("", 0), UNLINK("file", 0), STAT_HELD, DROP, HAS("file"));
 }
 
 static void a_stat_ends_as_it_does_here(void **state)
