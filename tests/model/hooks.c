@@ -166,7 +166,17 @@ static uint64_t access_word(void *ptr, struct access access)
 	RMW(bits, fetch_or, or)                                                                   \
 	RMW(bits, fetch_xor, xor)                                                                 \
 	COMPARE(bits, compare_exchange_strong)                                                    \
-	COMPARE(bits, compare_exchange_weak)
+	COMPARE(bits, compare_exchange_weak)                                                      \
+	/* Clang's: gives what was there. */                                                      \
+	uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                \
+		void *ptr, uint##bits##_t expected, uint##bits##_t value, int order, int failed); \
+	uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                \
+		void *ptr, uint##bits##_t expected, uint##bits##_t value, int order, int failed)  \
+	{                                                                                         \
+		__tsan_atomic##bits##_compare_exchange_strong(ptr, &expected, value, order,       \
+							      failed);                            \
+		return expected;                                                                  \
+	}
 
 ATOMIC(8)
 ATOMIC(16)
