@@ -1,73 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * call.c - a function called on another core, and its result awaited.
- *
- * The call lives on the caller's stack and is all the memory that its messages need, so
- * neither an answer nor a cancellation can be refused for want of room:
- *
- *	caller				callee
- *	there  -----begin()----->	a coroutine runs fn
- *	stop   -----stop()------>	cancels it		(when the caller is cancelled)
- *	       <----ended()------	stopped
- *	       <----ended()------	back
- *
- * The caller goes on when every answer it is owed has come (owed counts them): the callee
- * has then seen each message, and nobody knows the caller's stack any more.
+ * call.c - a function called on another core, and its result awaited; call.h has the drawing.
  */
+#include "core/call.h"
+
 #include "core/coro.h"
 #include "core/plant.h"
 #include "core/waiting.h"
 #include "core/worker.h"
 
-/* The first line is the only one that both cores touch, unless a lane is full. */
-struct call {
-	/* Written before the call is sent. */
-	weir_call_fn fn WEIR__CACHE_ALIGNED;
-	void *arg;
-	int64_t deadline_ns;
-	unsigned from;
-	bool cancelled;		/* later: the callee looks at it before it starts fn */
-	/* The callee's. */
-	int error;		/* why fn was not run, or 0 */
-	int res;
-	struct weir_coro *coro;	/* runs fn */
+static_assert(offsetof(struct weir__call, there) == WEIR__CACHE_LINE, "one line is shared");
 
-	/* The caller's. */
-	struct weir_wait wait WEIR__CACHE_ALIGNED;
-	struct weir_parcel there;
-	unsigned owed;		/* answers still to come */
-	unsigned to;
-
-	/* Of messages that find their lane full: the caller's, and the callee's. */
-	struct weir_parcel stop;
-	struct weir_parcel back;
-	struct weir_parcel stopped;
-};
-
-static_assert(offsetof(struct call, wait) == WEIR__CACHE_LINE, "one line is shared");
+static void answered(struct weir__call *call, unsigned count)
+{
+	weir_assert(call->owed >= count);
+	call->owed -= count;
+	if (!call->owed)
+		call->done(call);
+}
 
 static void ended(void *arg)
 {
-	struct call *call = arg;
+	answered(arg, 1);
+}
 
-	if (!--call->owed)
-		weir__wait_wake(&call->wait, call->error);
+static void ended_twice(void *arg)
+{
+	answered(arg, 2);
 }
 
 /* --- on the callee's core --- */
 
-static void answer(struct call *call, int error)
+static void send_back(struct weir__call *call, weir_post_fn fn)
 {
 	struct weir_port *port = &weir__self->port;
 
-	call->error = error;
-	if (weir_likely(weir__port_try(port, call->from, ended, call)))
+	if (weir_likely(weir__port_try(port, call->from, fn, call)))
 		return;
-	call->back = (struct weir_parcel){ .fn = ended, .arg = call };
+	call->back = (struct weir_parcel){ .fn = fn, .arg = call };
 	weir__port_send(port, call->from, &call->back);
 }
 
-static int refusal(const struct call *call)
+static void answer(struct weir__call *call, int error)
+{
+	call->error = error;
+	call->answered = true;
+	send_back(call, call->stopped ? ended_twice : ended);
+}
+
+static int refusal(const struct weir__call *call)
 {
 	if (__atomic_load_n(&call->cancelled, __ATOMIC_RELAXED))
 		return -ECANCELED;
@@ -78,7 +59,7 @@ static int refusal(const struct call *call)
 
 static int body(void *arg)
 {
-	struct call *call = arg;
+	struct weir__call *call = arg;
 	int error = refusal(call);
 
 	if (!error)
@@ -90,7 +71,7 @@ static int body(void *arg)
 
 static void begin(void *arg)
 {
-	struct call *call = arg;
+	struct weir__call *call = arg;
 	struct weir_coro_opts opts = {
 		.name = "call",
 		.deadline_ns = call->deadline_ns,
@@ -106,7 +87,7 @@ static void begin(void *arg)
 
 static void begin_quick(void *arg)
 {
-	struct call *call = arg;
+	struct weir__call *call = arg;
 	int error = refusal(call);
 
 	if (!error)
@@ -116,38 +97,78 @@ static void begin_quick(void *arg)
 
 static void stop(void *arg)
 {
-	struct call *call = arg;
+	struct weir__call *call = arg;
 
-	if (call->coro)
+	if (!call->answered) {
+		call->stopped = true;
 		weir_coro_cancel(call->coro);
-	call->stopped = (struct weir_parcel){ .fn = ended, .arg = call };
-	weir__port_send(&weir__self->port, call->from, &call->stopped);
+	} else if (weir__parcel_is_waiting(&call->back)) {
+		call->back.fn = ended_twice;
+	} else {
+		send_back(call, ended);
+	}
 }
 
 /* --- on the caller's --- */
 
-static void cancel(struct weir_wait *wait, int reason)
+void weir__call_start(struct weir__call *call, unsigned core, bool is_quick)
 {
-	struct call *call = weir_container_of(wait, struct call, wait);
-	struct weir_port *port = &weir__self->port;
-
-	if (weir__parcel_is_waiting(&call->there)) {
-		weir__port_recall(port, call->to, &call->there);
-		weir__wait_wake(wait, reason);
-		return;
-	}
-	/* The deadline travelled with the call: the callee's coroutine has it as its own. */
-	if (reason != -ECANCELED)
-		return;
-	__atomic_store_n(&call->cancelled, true, __ATOMIC_RELAXED);
-	call->owed++;
-	call->stop = (struct weir_parcel){ .fn = stop, .arg = call };
-	weir__port_send(port, call->to, &call->stop);
+	call->there = (struct weir_parcel){ .fn = is_quick ? begin_quick : begin, .arg = call };
+	call->back.node.next = NULL;
+	call->from = weir__self->index;
+	call->cancelled = false;
+	call->answered = false;
+	call->stopped = false;
+	call->coro = NULL;
+	call->to = core;
+	call->owed = 1;
+	weir__port_send(&weir__self->port, core, &call->there);
 }
 
-static int call_core(unsigned core, struct call *call, weir_post_fn begin_fn, int64_t deadline_ns)
+bool weir__call_recall(struct weir__call *call)
 {
+	if (!weir__parcel_is_waiting(&call->there))
+		return false;
+	weir__port_recall(&weir__self->port, call->to, &call->there);
+	return true;
+}
+
+void weir__call_stop(struct weir__call *call)
+{
+	__atomic_store_n(&call->cancelled, true, __ATOMIC_RELAXED);
+	call->owed++;
+	call->there = (struct weir_parcel){ .fn = stop, .arg = call };
+	weir__port_send(&weir__self->port, call->to, &call->there);
+}
+
+/* --- in a coroutine --- */
+
+struct waiting_call {
+	struct weir__call call WEIR__CACHE_ALIGNED;
+	struct weir_wait wait;
+};
+
+static void done(struct weir__call *call)
+{
+	weir__wait_wake(&weir_container_of(call, struct waiting_call, call)->wait, call->error);
+}
+
+static void cancel(struct weir_wait *wait, int reason)
+{
+	struct waiting_call *waiting = weir_container_of(wait, struct waiting_call, wait);
+
+	if (weir__call_recall(&waiting->call))
+		weir__wait_wake(wait, reason);
+	else if (reason == -ECANCELED)
+		weir__call_stop(&waiting->call);
+	/* The deadline travelled with the call: the callee's coroutine has it as its own. */
+}
+
+static int call_core(unsigned core, struct weir__call *call, bool is_quick, int *ret_res)
+{
+	struct waiting_call *waiting = weir_container_of(call, struct waiting_call, call);
 	const struct weir_coro *self = weir_coro_self();
+	int64_t deadline_ns = call->deadline_ns;
 	int r;
 
 	if (core >= weir_core_count())
@@ -155,42 +176,33 @@ static int call_core(unsigned core, struct call *call, weir_post_fn begin_fn, in
 	r = weir__self->port.ended ? -ESHUTDOWN : weir__wait_check(deadline_ns);
 	if (r < 0)
 		return r;
-	call->deadline_ns = deadline_ns;
 	if (!self->shields && self->deadline_ns < deadline_ns)
 		call->deadline_ns = self->deadline_ns;
-	call->there = (struct weir_parcel){ .fn = begin_fn, .arg = call };
-	call->from = weir__self->index;
-	call->cancelled = false;
-	call->coro = NULL;
-	call->to = core;
-	call->owed = 1;
-	weir__wait_init(&call->wait);
-	weir__port_send(&weir__self->port, core, &call->there);
-	return weir__wait_park(&call->wait, "call", cancel, deadline_ns);
+	call->done = done;
+	weir__wait_init(&waiting->wait);
+	weir__call_start(call, core, is_quick);
+	r = weir__wait_park(&waiting->wait, "call", cancel, deadline_ns);
+	if (!r && ret_res)
+		*ret_res = call->res;
+	return r;
 }
 
 int weir_call(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, int *ret_res)
 {
-	struct call call;
-	int r;
+	struct waiting_call waiting;
 
-	call.fn = fn;
-	call.arg = arg;
-	r = call_core(core, &call, begin, deadline_ns);
-	if (!r && ret_res)
-		*ret_res = call.res;
-	return r;
+	waiting.call.fn = fn;
+	waiting.call.arg = arg;
+	waiting.call.deadline_ns = deadline_ns;
+	return call_core(core, &waiting.call, false, ret_res);
 }
 
 int weir_call_quick(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, int *ret_res)
 {
-	struct call call;
-	int r;
+	struct waiting_call waiting;
 
-	call.fn = fn;
-	call.arg = arg;
-	r = call_core(core, &call, begin_quick, deadline_ns);
-	if (!r && ret_res)
-		*ret_res = call.res;
-	return r;
+	waiting.call.fn = fn;
+	waiting.call.arg = arg;
+	waiting.call.deadline_ns = deadline_ns;
+	return call_core(core, &waiting.call, true, ret_res);
 }
