@@ -6,6 +6,10 @@
  */
 #include "on_worker.h"
 
+#include "futures/weir_call_async.h"
+#include "futures/weir_retry.h"
+#include "futures/weir_share.h"
+
 #define PAIRS 2000	/* several chunks of the slabs */
 
 static struct {
@@ -100,6 +104,112 @@ static void work(void)
 	assert_int_equal(values_given, values_dropped);
 }
 
+/* --- what starts futures itself --- */
+
+#define ROUNDS 300	/* of each kind: several chunks */
+#define KINDS 7
+
+static struct weir_promise begun[ROUNDS * KINDS * 4];
+static unsigned begun_count;
+
+/* A future that settle_begun() settles. */
+static struct weir_future *begin(unsigned index, void *arg)
+{
+	struct weir_future *future;
+	int r;
+
+	(void)arg;
+	assert_true(begun_count < sizeof(begun) / sizeof(*begun));
+	r = weir_promise_create(&begun[begun_count], &future);
+	if (r)
+		return weir_future_of(r);
+	begun_count++;
+	return index == 1 ? weir_then(future, step, NULL) : future;
+}
+
+static struct weir_future *begin_again(unsigned index, void *arg)
+{
+	return index ? begin(index, arg) : weir_future_of(-EAGAIN);
+}
+
+static struct weir_future *begin_key(const void *key, size_t key_size, void *arg)
+{
+	(void)key;
+	(void)key_size;
+	return begin(0, arg);
+}
+
+static int call_back(void *arg)
+{
+	(void)arg;
+	return 1;
+}
+
+static void settle_begun(void)
+{
+	for (unsigned i = 0; i < begun_count; i++) {
+		values_given++;
+		if (weir_promise_resolve_value(&begun[i], 1, &number, drop) < 0)
+			values_dropped++;
+	}
+	begun_count = 0;
+}
+
+/* Two readers of one share, and its handle given back. */
+static void share_between(struct weir_future **parts)
+{
+	struct weir_future *future = begin(0, NULL);
+	struct weir_share *share;
+	int r = weir_share_create(future, &share);
+
+	if (r) {
+		parts[0] = future;
+		parts[1] = weir_future_of(r);
+		return;
+	}
+	parts[0] = weir_share_read(share);
+	parts[1] = weir_share_read(share);
+	assert_int_equal(weir_share_release(share), 0);
+}
+
+static void start_one_of_each(struct weir_memo *memo, unsigned i, struct weir_future **parts)
+{
+	const struct weir_retry_opts opts = { .delay_ns = 1, .delay_ns_max = 1 };
+
+	parts[0] = weir_map(3, 2, begin, NULL, NULL);
+	parts[1] = weir_retry(&opts, begin_again, NULL);
+	parts[2] = weir_hedge(i % 2, begin, NULL);
+	parts[3] = memo ? weir_memo_get(memo, &i, sizeof(i)) : weir_future_of(-ENOMEM);
+	parts[4] = weir_call_async(0, call_back, NULL, WEIR_NEVER);
+	share_between(parts + 5);
+}
+
+static void start_work(void)
+{
+	static struct weir_future *parts[ROUNDS * KINDS];
+	const struct weir_memo_opts opts = { .start = begin_key, .ttl_ns = WEIR_NEVER };
+	struct weir_memo *memo = NULL;
+	struct weir_future *future;
+
+	begun_count = 0;
+	memory.armed = true;
+	if (weir_memo_create(&opts, &memo))
+		memo = NULL;
+	for (unsigned i = 0; i < ROUNDS; i++)
+		start_one_of_each(memo, i, parts + i * KINDS);
+	future = weir_all_settled(parts, ROUNDS * KINDS, NULL);
+	while (!weir_future_is_settled(future)) {
+		turns(3);
+		settle_begun();
+		weir_sleep(WEIR_MS);
+	}
+	memory.armed = false;
+	assert_true(is_defined(weir_await(future, WEIR_NEVER, NULL)));
+	assert_int_equal(weir_memo_destroy(memo), 0);
+	turns(4);
+	assert_int_equal(values_given, values_dropped);
+}
+
 static void run_until_nothing_fails(void **state)
 {
 	const struct weir_allocator limited = { .alloc = limited_alloc, .free = limited_free };
@@ -126,6 +236,11 @@ int main(void)
 			.name = "each_allocation_may_fail_and_nothing_is_lost",
 			.test_func = run_until_nothing_fails,
 			.initial_state = (void *)(uintptr_t)work,
+		},
+		{
+			.name = "so_may_those_of_what_starts_futures_itself",
+			.test_func = run_until_nothing_fails,
+			.initial_state = (void *)(uintptr_t)start_work,
 		},
 	};
 
