@@ -17,6 +17,8 @@
 #include "core/weir_coro.h"
 #include "core/weir_mesh.h"
 #include "futures/weir_future.h"
+#include "futures/weir_retry.h"
+#include "futures/weir_share.h"
 #include "tests/support/thread_driver.h"
 
 #define CORES 2
@@ -173,6 +175,98 @@ static void on_another_core_only_resolve_any_and_drop_are_allowed(void **state)
 	(void)state;
 	assert_int_equal(run(refuse_there, NULL), 0);
 	assert_int_equal(run(refuse_futures_there, NULL), 0);
+}
+
+/* What is shared, and a memo, belong to a core as futures do. */
+struct shared {
+	struct weir_share *share;
+	struct weir_memo *memo;
+};
+
+static struct weir_future *answer_key(const void *key, size_t key_size, void *arg)
+{
+	return weir_future_of(*(const char *)key == 'k');
+}
+
+static int read_there(void *arg)
+{
+	struct shared *shared = arg;
+	struct weir_memo_info info;
+
+	must(weir_await(weir_share_read(shared->share), WEIR_NEVER, NULL) == -EPROTO);
+	must(weir_share_hold(shared->share) == NULL);
+	must(weir_share_release(shared->share) == -EPROTO);
+	must(weir_await(weir_memo_get(shared->memo, "k", 1), WEIR_NEVER, NULL) == -EPROTO);
+	must(weir_memo_forget(shared->memo, "k", 1) == -EPROTO);
+	must(weir_memo_info(shared->memo, &info) == -EPROTO);
+	must(weir_memo_destroy(shared->memo) == -EPROTO);
+	return 0;
+}
+
+static int refuse_readers_there(void *arg)
+{
+	const struct weir_memo_opts opts = { .start = answer_key };
+	struct weir_promise promise;
+	struct weir_future *future;
+	struct shared shared;
+	int res;
+
+	if (weir_core() != 0)
+		return 0;
+	must(weir_promise_create(&promise, &future) == 0);
+	must(weir_share_create(future, &shared.share) == 0);
+	must(weir_memo_create(&opts, &shared.memo) == 0);
+	must(weir_call(1, read_there, &shared, WEIR_NEVER, &res) == 0);
+	must(weir_promise_resolve(&promise, 3) == 0);
+	must(weir_await(weir_share_read(shared.share), WEIR_NEVER, NULL) == 3);
+	must(weir_share_release(shared.share) == 0);
+	must(weir_await(weir_memo_get(shared.memo, "k", 1), WEIR_NEVER, NULL) == 1);
+	must(weir_memo_destroy(shared.memo) == 0);
+	must(nothing_is_left());
+	return 0;
+}
+
+static void what_is_shared_is_read_on_its_own_core_only(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_readers_there, NULL), 0);
+}
+
+static struct weir_future *give(unsigned index, void *arg)
+{
+	return *(struct weir_future **)arg;
+}
+
+static int give_to_map_there(void *arg)
+{
+	struct weir_future **future = arg;
+
+	/* A map, retry or hedge of this core cannot wait for a future of another one. */
+	must(weir_await(weir_map(1, 1, give, future, NULL), WEIR_NEVER, NULL) == -EPROTO);
+	must(weir_await(weir_retry(NULL, give, future), WEIR_NEVER, NULL) == -EPROTO);
+	must(weir_await(weir_hedge(0, give, future), WEIR_NEVER, NULL) == -EPROTO);
+	return 0;
+}
+
+static int start_far_futures(void *arg)
+{
+	struct weir_promise promise;
+	struct weir_future *future;
+	int res;
+
+	if (weir_core() != 0)
+		return 0;
+	must(weir_promise_create(&promise, &future) == 0);
+	must(weir_call(1, give_to_map_there, &future, WEIR_NEVER, &res) == 0);
+	must(weir_promise_resolve(&promise, 3) == 0);
+	must(weir_await(future, WEIR_NEVER, NULL) == 3);
+	return 0;
+}
+
+static void what_is_started_must_be_of_the_same_core(void **state)
+{
+	(void)state;
+	assert_int_equal(run(start_far_futures, NULL), 0);
 }
 
 /* --- too late --- */
@@ -359,6 +453,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(another_core_resolves_and_the_value_comes_home),
 		cmocka_unit_test(on_another_core_only_resolve_any_and_drop_are_allowed),
+		cmocka_unit_test(what_is_shared_is_read_on_its_own_core_only),
+		cmocka_unit_test(what_is_started_must_be_of_the_same_core),
 		cmocka_unit_test(a_value_that_comes_too_late_is_dropped_at_home),
 		cmocka_unit_test(many_from_a_thread_race_with_cancels_and_drops),
 		cmocka_unit_test(many_from_a_core_race_with_cancels_and_drops),

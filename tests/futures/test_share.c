@@ -5,6 +5,7 @@
  */
 #include "on_worker.h"
 
+#include "futures/weir_retry.h"
 #include "futures/weir_share.h"
 
 #define READERS 5
@@ -422,21 +423,41 @@ static void what_cannot_be_shared_stays_the_callers(void)
 
 static struct weir_share *kept;
 
-static void keep_one(void)
+static struct weir_future *begin_promise(unsigned index, void *arg)
 {
+	(void)index;
+	(void)arg;
+	return pair().future;
+}
+
+static struct weir_future *fails(unsigned index, void *arg)
+{
+	(void)index;
+	(void)arg;
+	return weir_future_of(-EAGAIN);
+}
+
+static void keep_some(void)
+{
+	const struct weir_retry_opts opts = { .delay_ns = WEIR_S, .jitter = WEIR_JITTER_NONE };
 	struct weir_promise promise;
 
 	kept = share(&promise);
 	weir_promise_resolve(&promise, 1);
 	turns(2);
+	/* None of them keeps the worker: a map's part, a delay, a hedge's, a reader. */
+	weir_map(2, 1, begin_promise, NULL, NULL);
+	weir_retry(&opts, fails, NULL);
+	weir_hedge(WEIR_S, begin_promise, NULL);
+	weir_share_read(share(&promise));
+	turns(3);
 }
 
-/* What is still held when the worker ends goes with it. */
-static void held_at_the_end_of_its_worker_it_is_freed(void **state)
+static void what_is_held_at_the_end_of_its_worker_goes_with_it(void **state)
 {
 	static struct fake_driver fake;
 	static struct weir_worker worker;
-	void (*body)(void) = keep_one;
+	void (*body)(void) = keep_some;
 	struct weir_share *handle;
 
 	(void)state;
@@ -450,7 +471,7 @@ static void held_at_the_end_of_its_worker_it_is_freed(void **state)
 	assert_int_equal(weir_share_release(kept), -EPROTO);
 	assert_null(weir_share_hold(kept));
 	weir__self = &worker;
-	assert_int_equal(info().count, 1);
+	assert_int_equal(info().count, 9);
 	weir__worker_fini(&worker);
 	fake_driver_fini(&fake);
 }
@@ -477,7 +498,7 @@ int main(void)
 		on_worker(what_waits_for_another_share_is_not),
 		on_worker(a_cycle_through_two_shares_is_found),
 		on_worker(what_cannot_be_shared_stays_the_callers),
-		cmocka_unit_test(held_at_the_end_of_its_worker_it_is_freed),
+		cmocka_unit_test(what_is_held_at_the_end_of_its_worker_goes_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
