@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * micro_future.c - what a promise costs, on a worker without a kernel: to await a
- * result that is there, to wake who waits for one, a link of a chain, a part of a join.
+ * result that is there, to wake who waits for one, a link of a chain, a part of a join or of a map,
+ * what is retried, hedged or shared without need.
  */
 #include <stdlib.h>
 
@@ -9,6 +10,8 @@
 #include "core/weir_coro.h"
 #include "core/worker.h"
 #include "futures/weir_future.h"
+#include "futures/weir_retry.h"
+#include "futures/weir_share.h"
 #include "tests/bench/micro.h"
 #include "tests/support/fake_driver.h"
 
@@ -192,6 +195,153 @@ static void all_1m(void)
 	free(parts);
 }
 
+/* --- what starts futures itself --- */
+
+static struct weir_future *start_settled(unsigned index, void *arg)
+{
+	return weir_future_of(1);
+}
+
+/* Each part is resolved when the 15th after it is started: as many are under way as may be. */
+#define UNDER_WAY 16
+
+static struct weir_promise under_way[UNDER_WAY];
+static unsigned started;
+
+static struct weir_future *start_part(unsigned index, void *arg)
+{
+	struct weir_future *future;
+
+	started++;
+	weir_promise_resolve(&under_way[(index + 1) % UNDER_WAY], 1);
+	weir_assert(weir_promise_create(&under_way[index % UNDER_WAY], &future) == 0);
+	return future;
+}
+
+static void map_parts(const char *name, weir_start_fn start)
+{
+	const unsigned count = 10000;
+	double spent = 0;
+
+	for (unsigned round = 0; round < ROUNDS / 100; round++) {
+		double begin = micro_now_ns();
+		struct weir_future *future = weir_map(count, UNDER_WAY, start, NULL, NULL);
+
+		for (started = 0; start == start_part && started < count;)
+			weir_yield();
+		for (unsigned i = 0; i < UNDER_WAY; i++)
+			weir_promise_resolve(&under_way[i], 1);
+		weir_assert(weir_await(future, WEIR_NEVER, NULL) == 0);
+		spent = least(spent, micro_now_ns() - begin);
+	}
+	report(name, spent / count, 0);
+}
+
+typedef struct weir_future *(*attempt_fn)(void);
+
+static struct weir_future *retry_one(void)
+{
+	return weir_retry(NULL, start_settled, NULL);
+}
+
+static struct weir_future *hedge_one(void)
+{
+	return weir_hedge(WEIR_S, start_settled, NULL);
+}
+
+/* A hundred at once, each awaited: one that is not needed in the end. */
+static void in_vain(const char *name, attempt_fn attempt)
+{
+	struct weir_future *futures[BATCH];
+	double spent = 0;
+
+	for (unsigned round = 0; round < ROUNDS / 10; round++) {
+		double begin = micro_now_ns();
+
+		for (unsigned i = 0; i < BATCH; i++)
+			futures[i] = attempt();
+		for (unsigned i = 0; i < BATCH; i++)
+			weir_await(futures[i], WEIR_NEVER, NULL);
+		spent = least(spent, micro_now_ns() - begin);
+	}
+	report(name, spent / BATCH, 0);
+}
+
+static int shared_value;
+
+static struct weir_future *start_key(const void *key, size_t key_size, void *arg)
+{
+	struct pair pair;
+
+	make(&pair, 1);
+	weir_promise_resolve_value(&pair.promise, 1, arg, NULL);
+	return pair.future;
+}
+
+static void memo_hit(const char *name, void *value)
+{
+	const struct weir_memo_opts opts = {
+		.start = start_key,
+		.arg = value,
+		.ttl_ns = WEIR_NEVER,
+	};
+	struct weir_share *mine = NULL;
+	struct weir_memo *memo;
+	double spent = 0;
+
+	weir_assert(weir_memo_create(&opts, &memo) == 0);
+	for (unsigned round = 0; round <= ROUNDS; round++) {
+		double begin = micro_now_ns();
+
+		for (unsigned i = 0; i < BATCH; i++) {
+			weir_await(weir_memo_get(memo, "a key of some bytes", 19), WEIR_NEVER,
+				   (void **)&mine);
+			weir_share_release(mine);
+		}
+		if (round)
+			spent = least(spent, micro_now_ns() - begin);
+	}
+	report(name, spent / BATCH, 0);
+	weir_memo_destroy(memo);
+}
+
+static void share_readers(void)
+{
+	struct weir_future *readers[BATCH];
+	struct weir_share *share, *mine;
+	double spent = 0;
+
+	for (unsigned round = 0; round < ROUNDS / 10; round++) {
+		struct pair pair;
+		double begin;
+
+		make(&pair, 1);
+		weir_assert(weir_share_create(pair.future, &share) == 0);
+		begin = micro_now_ns();
+		for (unsigned i = 0; i < BATCH; i++)
+			readers[i] = weir_share_read(share);
+		weir_promise_resolve_value(&pair.promise, 1, &shared_value, NULL);
+		for (unsigned i = 0; i < BATCH; i++) {
+			weir_await(readers[i], WEIR_NEVER, (void **)&mine);
+			weir_share_release(mine);
+		}
+		spent = least(spent, micro_now_ns() - begin);
+		weir_share_release(share);
+	}
+	report("share: one of 100 readers", spent / BATCH, 0);
+}
+
+static void starters(void)
+{
+	map_parts("map: a part that is there", start_settled);
+	map_parts("map: a part, 16 under way", start_part);
+	in_vain("retry: without failure", retry_one);
+	in_vain("hedge: without need", hedge_one);
+	share_readers();
+	memo_hit("memo: hit, a number", NULL);
+	memo_hit("memo: hit, a value", &shared_value);
+}
+
 static int body(void *arg)
 {
 	await_ready();
@@ -199,6 +349,7 @@ static int body(void *arg)
 	promise_two_switches();
 	then_link("then: link, resolve to run", 0);
 	then_link("then: link, rejection passes", -EIO);
+	starters();
 	all_1m();
 	return 0;
 }

@@ -20,6 +20,7 @@
 #include "core/cpus.h"
 #include "core/weir_coro.h"
 #include "core/weir_mesh.h"
+#include "futures/weir_call_async.h"
 #include "ring/weir_run.h"
 #include "tests/bench/micro.h"
 
@@ -203,6 +204,11 @@ static int bench_calls(const char *name, call_fn call, int count, double target_
 	return r;
 }
 
+static int call_async(unsigned core, weir_call_fn fn, void *arg, int64_t deadline_ns, int *ret_res)
+{
+	return (int)weir_await(weir_call_async(core, fn, arg, deadline_ns), WEIR_NEVER, NULL);
+}
+
 static int service_awake(void *arg)
 {
 	int r;
@@ -211,6 +217,9 @@ static int service_awake(void *arg)
 		return 0;
 	bench_posts();
 	r = bench_calls("mesh: call and answer, awake", weir_call, CALLS_AWAKE, 500);
+	if (!r)
+		r = bench_calls("mesh: call and answer as a future, awake", call_async, CALLS_AWAKE,
+				0);
 	if (!r)
 		r = bench_calls("mesh: quick call and answer, awake", weir_call_quick, CALLS_AWAKE,
 				0);
