@@ -67,7 +67,8 @@ static ssize_t query_end(struct weir_result *result, void *arg)
 /* What the memo does for a name that it does not have. */
 static struct weir_future *look_up(const void *key, size_t key_size, void *arg)
 {
-	const struct weir_retry_opts opts = { .attempts_max = 4, .deadline_ns = weir_in(5 * WEIR_S) };
+	const struct weir_retry_opts opts = { .attempts_max = 4,
+					      .deadline_ns = weir_in(5 * WEIR_S) };
 	struct query *query = malloc(sizeof(*query));
 
 	(void)arg;
