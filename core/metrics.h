@@ -119,6 +119,48 @@ const struct weir__metric_entry *weir__metric_entry(unsigned id);
 /* What threads that are no worker counted; each word is read relaxed. */
 const struct weir_metrics *weir__metrics_outside(void);
 
+/* --- what has names of its own: pools, say, with a label for each --- */
+
+struct weir__text;
+
+/*
+ * write() puts whole families of metrics into text. Linked for good; on the reading thread. What
+ * puts into text may wait, in a coroutine: no lock is held across it.
+ */
+struct weir__exporter {
+	void (*write)(struct weir__text *text);
+	struct weir__exporter *next;
+};
+
+/* Adding one twice does nothing. Any thread. */
+void weir__exporter_add(struct weir__exporter *exporter);
+
+/* A family begins: kind and name as registered ones have them. */
+void weir__text_family(struct weir__text *text, const struct weir__metric_entry *family);
+
+/* A label of the samples that follow, {a="x",b="y"}; value is escaped. Names are literals. */
+struct weir__label {
+	const char *name;
+	const char *value;
+};
+
+void weir__text_value(struct weir__text *text, const struct weir__metric_entry *family,
+		      const struct weir__label labels[2], uint64_t value);
+
+/* A histogram as it is shown: counts of values below 2^(le_bits + n), the last one of the rest. */
+#define WEIR__LES 28
+
+struct weir__reduced {
+	unsigned le_bits;
+	uint64_t sum;
+	uint64_t counts[WEIR__LES + 1];
+};
+
+struct weir__reduced weir__reduced_of(const struct weir__metric_entry *family,
+				      const struct weir_histogram *histogram);
+void weir__text_histogram(struct weir__text *text, const struct weir__metric_entry *family,
+			  const struct weir__label labels[2], const struct weir__reduced *reduced);
+
 /* Takes size bytes of data; 0, or what weir__metrics_write_prometheus() shall return. */
 typedef int (*weir__sink_fn)(void *arg, const char *data, size_t size);
 

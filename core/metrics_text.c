@@ -11,6 +11,7 @@
  * ours end too, so the reduced counts are exact. The set never depends on the values, or
  * rates over it would break. From 0 to 134 million, or from 1 us to 137 s.
  */
+#include <pthread.h>
 #include <string.h>
 
 #include "core/ensure.h"
@@ -18,10 +19,9 @@
 #include "core/metrics.h"
 
 #define TEXT_SIZE 1024
-#define LES 28
 #define LE_BITS_SECONDS 10 /* the first bucket ends at 2^10 - 1 ns */
 
-struct text {
+struct weir__text {
 	weir__sink_fn sink;
 	void *arg;
 	int error; /* the first; nothing is written after it */
@@ -29,14 +29,14 @@ struct text {
 	char data[TEXT_SIZE];
 };
 
-static void text_flush(struct text *text)
+static void text_flush(struct weir__text *text)
 {
 	if (!text->error && text->used)
 		text->error = text->sink(text->arg, text->data, text->used);
 	text->used = 0;
 }
 
-static void put_bytes(struct text *text, const char *data, size_t size)
+static void put_bytes(struct weir__text *text, const char *data, size_t size)
 {
 	while (size) {
 		size_t part = TEXT_SIZE - text->used;
@@ -52,13 +52,13 @@ static void put_bytes(struct text *text, const char *data, size_t size)
 	}
 }
 
-static void put(struct text *text, const char *string)
+static void put(struct weir__text *text, const char *string)
 {
 	put_bytes(text, string, strlen(string));
 }
 
 /* value in at least digits_min digits. */
-static void put_digits(struct text *text, uint64_t value, unsigned digits_min)
+static void put_digits(struct weir__text *text, uint64_t value, unsigned digits_min)
 {
 	char digits[20];
 	size_t at = sizeof(digits);
@@ -70,7 +70,7 @@ static void put_digits(struct text *text, uint64_t value, unsigned digits_min)
 	put_bytes(text, digits + at, sizeof(digits) - at);
 }
 
-static void put_signed(struct text *text, int64_t value)
+static void put_signed(struct weir__text *text, int64_t value)
 {
 	if (value < 0)
 		put(text, "-");
@@ -78,7 +78,7 @@ static void put_signed(struct text *text, int64_t value)
 }
 
 /* A histogram's number: nanoseconds are shown in seconds, exactly. */
-static void put_value(struct text *text, uint64_t value, bool is_seconds)
+static void put_value(struct weir__text *text, uint64_t value, bool is_seconds)
 {
 	if (!is_seconds) {
 		put_digits(text, value, 1);
@@ -90,7 +90,7 @@ static void put_value(struct text *text, uint64_t value, bool is_seconds)
 }
 
 /* HELP escapes backslash and line feed, nothing else. */
-static void put_help(struct text *text, const char *help)
+static void put_help(struct weir__text *text, const char *help)
 {
 	for (; *help; help++) {
 		if (*help == '\\')
@@ -102,7 +102,7 @@ static void put_help(struct text *text, const char *help)
 	}
 }
 
-static void put_head(struct text *text, const struct weir__metric_entry *entry,
+static void put_head(struct weir__text *text, const struct weir__metric_entry *entry,
 		     const char *suffix, const char *type)
 {
 	put(text, "# HELP ");
@@ -118,7 +118,7 @@ static void put_head(struct text *text, const struct weir__metric_entry *entry,
 	put(text, "\n");
 }
 
-static void put_sample(struct text *text, const char *name, bool is_counter,
+static void put_sample(struct weir__text *text, const char *name, bool is_counter,
 		       const struct weir_metrics *core, uint64_t value)
 {
 	put(text, name);
@@ -135,8 +135,8 @@ static void put_sample(struct text *text, const char *name, bool is_counter,
 	put(text, "\n");
 }
 
-static void put_values(struct text *text, unsigned id, const struct weir_metrics *const *cores,
-		       size_t count)
+static void put_values(struct weir__text *text, unsigned id,
+		       const struct weir_metrics *const *cores, size_t count)
 {
 	const struct weir__metric_entry *entry = weir__metric_entry(id);
 	bool is_counter = entry->kind == WEIR__COUNTER;
@@ -150,17 +150,8 @@ static void put_values(struct text *text, unsigned id, const struct weir_metrics
 		put_sample(text, entry->name, is_counter, outside, weir__metric_get(outside, id));
 }
 
-/* The reduced histogram: counts[n] of values below 2^(le_bits + n), counts[LES] of the rest. */
-struct reduced {
-	unsigned le_bits;
-	uint64_t sum;
-	uint64_t counts[LES + 1];
-};
-
-static void reduced_add(struct reduced *reduced, const struct weir_metrics *core, unsigned id)
+static void reduced_add(struct weir__reduced *reduced, const struct weir_histogram *histogram)
 {
-	const struct weir_histogram *histogram =
-		__atomic_load_n(&core->histograms[id], __ATOMIC_ACQUIRE);
 	unsigned i;
 
 	if (!histogram)
@@ -171,22 +162,59 @@ static void reduced_add(struct reduced *reduced, const struct weir_metrics *core
 		unsigned bits = top ? 64 - (unsigned)__builtin_clzll(top) : 0;
 		unsigned n = bits > reduced->le_bits ? bits - reduced->le_bits : 0;
 
-		reduced->counts[n < LES ? n : LES] +=
+		reduced->counts[n < WEIR__LES ? n : WEIR__LES] +=
 			__atomic_load_n(&histogram->counts[i], __ATOMIC_RELAXED);
 	}
 }
 
-static void put_reduced(struct text *text, const char *name, const struct reduced *reduced,
-			bool is_seconds)
+static const struct weir__label no_labels[2];
+
+/* a="x",b="y", of those that are there; whether there were any. */
+static bool put_labels(struct weir__text *text, const struct weir__label labels[2])
 {
+	unsigned i;
+
+	for (i = 0; i < 2 && labels[i].name; i++) {
+		const char *value = labels[i].value;
+
+		put(text, i ? "," : "");
+		put(text, labels[i].name);
+		put(text, "=\"");
+		for (; *value; value++) {
+			if (*value == '\n')
+				put(text, "\\n");
+			else if (*value == '\\' || *value == '"')
+				put(text, "\\");
+			if (*value != '\n')
+				put_bytes(text, value, 1);
+		}
+		put(text, "\"");
+	}
+	return i;
+}
+
+static void put_braced(struct weir__text *text, const struct weir__label labels[2])
+{
+	if (!labels[0].name)
+		return;
+	put(text, "{");
+	put_labels(text, labels);
+	put(text, "}");
+}
+
+static void put_reduced(struct weir__text *text, const char *name,
+			const struct weir__label labels[2], const struct weir__reduced *reduced)
+{
+	bool is_seconds = reduced->le_bits;
 	uint64_t below = 0;
 	unsigned n;
 
-	for (n = 0; n <= LES; n++) {
+	for (n = 0; n <= WEIR__LES; n++) {
 		below += reduced->counts[n];
 		put(text, name);
-		put(text, "_bucket{le=\"");
-		if (n < LES)
+		put(text, "_bucket{");
+		put(text, put_labels(text, labels) ? ",le=\"" : "le=\"");
+		if (n < WEIR__LES)
 			put_value(text, (UINT64_C(1) << (reduced->le_bits + n)) - 1, is_seconds);
 		else
 			put(text, "+Inf");
@@ -195,37 +223,101 @@ static void put_reduced(struct text *text, const char *name, const struct reduce
 		put(text, "\n");
 	}
 	put(text, name);
-	put(text, "_sum ");
+	put(text, "_sum");
+	put_braced(text, labels);
+	put(text, " ");
 	put_value(text, reduced->sum, is_seconds);
 	put(text, "\n");
 	put(text, name);
-	put(text, "_count ");
+	put(text, "_count");
+	put_braced(text, labels);
+	put(text, " ");
 	put_digits(text, below, 1);
 	put(text, "\n");
 }
 
-static void put_histogram(struct text *text, unsigned id, const struct weir_metrics *const *cores,
-			  size_t count)
+/* Nanoseconds are shown in seconds. */
+static struct weir__reduced reduced_of(const struct weir__metric_entry *entry)
 {
-	const struct weir__metric_entry *entry = weir__metric_entry(id);
 	size_t name_size = strlen(entry->name);
 	size_t unit_size = strlen("_seconds");
 	bool is_seconds = name_size > unit_size &&
 			  !strcmp(entry->name + name_size - unit_size, "_seconds");
-	struct reduced reduced = { .le_bits = is_seconds ? LE_BITS_SECONDS : 0 };
+
+	return (struct weir__reduced){ .le_bits = is_seconds ? LE_BITS_SECONDS : 0 };
+}
+
+static void put_histogram(struct weir__text *text, unsigned id,
+			  const struct weir_metrics *const *cores, size_t count)
+{
+	const struct weir__metric_entry *entry = weir__metric_entry(id);
+	struct weir__reduced reduced = reduced_of(entry);
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		reduced_add(&reduced, cores[i], id);
-	reduced_add(&reduced, weir__metrics_outside(), id);
+		reduced_add(&reduced, __atomic_load_n(&cores[i]->histograms[id], __ATOMIC_ACQUIRE));
+	reduced_add(&reduced,
+		    __atomic_load_n(&weir__metrics_outside()->histograms[id], __ATOMIC_ACQUIRE));
 	put_head(text, entry, "", "histogram");
-	put_reduced(text, entry->name, &reduced, is_seconds);
+	put_reduced(text, entry->name, no_labels, &reduced);
+}
+
+/* --- what has names of its own --- */
+
+static struct weir__exporter *exporters;
+static pthread_mutex_t exporters_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void weir__exporter_add(struct weir__exporter *exporter)
+{
+	struct weir__exporter **at = &exporters;
+
+	pthread_mutex_lock(&exporters_lock);
+	while (*at && *at != exporter)
+		at = &(*at)->next;
+	if (!*at)
+		__atomic_store_n(at, exporter, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&exporters_lock);
+}
+
+void weir__text_family(struct weir__text *text, const struct weir__metric_entry *family)
+{
+	static const char *const types[] = { "counter", "gauge", "histogram" };
+
+	put_head(text, family, family->kind == WEIR__COUNTER ? "_total" : "", types[family->kind]);
+}
+
+void weir__text_value(struct weir__text *text, const struct weir__metric_entry *family,
+		      const struct weir__label labels[2], uint64_t value)
+{
+	put(text, family->name);
+	if (family->kind == WEIR__COUNTER)
+		put(text, "_total");
+	put_braced(text, labels);
+	put(text, " ");
+	put_digits(text, value, 1);
+	put(text, "\n");
+}
+
+struct weir__reduced weir__reduced_of(const struct weir__metric_entry *family,
+				      const struct weir_histogram *histogram)
+{
+	struct weir__reduced reduced = reduced_of(family);
+
+	reduced_add(&reduced, histogram);
+	return reduced;
+}
+
+void weir__text_histogram(struct weir__text *text, const struct weir__metric_entry *family,
+			  const struct weir__label labels[2], const struct weir__reduced *reduced)
+{
+	put_reduced(text, family->name, labels, reduced);
 }
 
 int weir__metrics_write_prometheus(weir__sink_fn sink, void *arg,
 				   const struct weir_metrics *const *cores, size_t count)
 {
-	struct text text = { .sink = sink, .arg = arg };
+	struct weir__text text = { .sink = sink, .arg = arg };
+	struct weir__exporter *exporter;
 	unsigned id, ids = weir__metric_count();
 
 	for (id = 0; id < ids && !text.error; id++) {
@@ -234,6 +326,10 @@ int weir__metrics_write_prometheus(weir__sink_fn sink, void *arg,
 		else
 			put_values(&text, id, cores, count);
 	}
+	exporter = __atomic_load_n(&exporters, __ATOMIC_ACQUIRE);
+	for (; exporter && !text.error;
+	     exporter = __atomic_load_n(&exporter->next, __ATOMIC_ACQUIRE))
+		exporter->write(&text);
 	text_flush(&text);
 	return text.error;
 }

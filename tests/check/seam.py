@@ -48,6 +48,7 @@ ALLOWED = {
     "core/cpus.c": ("system", "counts CPUs where there is no simulated world"),
     "core/ensure.c": ("system", "says which assertion failed"),
     "core/overflow.c": ("system", "reports a stack overflow: the process is about to die"),
+    "core/pool_posix.c": ("system", "threads of a pool, where there is no simulated world"),
     "core/signals.c": ("system", "signals of real processes"),
     "core/stack.c": ("system", "page size; how many mappings this process may have"),
     "core/threads_posix.c": ("system", "workers as threads"),
