@@ -22,6 +22,7 @@ static const struct {
 	{ "coro", micro_coro },
 	{ "future", micro_future },
 	{ "mesh", micro_mesh },
+	{ "pool", micro_pool },
 	{ "seam", micro_seam },
 	{ "sim", micro_sim },
 	{ "timer", micro_timer },

@@ -24,6 +24,7 @@ int micro_chan(micro_report_fn report);	/* and locks, credit, scopes */
 int micro_coro(micro_report_fn report);
 int micro_future(micro_report_fn report);
 int micro_mesh(micro_report_fn report);
+int micro_pool(micro_report_fn report);
 int micro_seam(micro_report_fn report);
 int micro_sim(micro_report_fn report);
 int micro_timer(micro_report_fn report);	/* and histograms */
