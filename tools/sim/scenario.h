@@ -22,6 +22,7 @@ extern const struct weir_sim_scenario scenario_echo_future;
 extern const struct weir_sim_scenario scenario_emfile;
 extern const struct weir_sim_scenario scenario_http;
 extern const struct weir_sim_scenario scenario_mesh;
+extern const struct weir_sim_scenario scenario_pool;
 extern const struct weir_sim_scenario scenario_scope;
 
 /* All of them, then NULL. */

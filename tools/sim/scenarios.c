@@ -16,6 +16,7 @@ const struct weir_sim_scenario *const weir_scenarios[] = {
 	&scenario_mesh,
 	&scenario_chan,
 	&scenario_scope,
+	&scenario_pool,
 	&scenario_drain,
 	&weir__sim_raw,
 	NULL,
