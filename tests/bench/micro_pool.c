@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * micro_pool.c - the thread pool, on real rings: from submitting work that does nothing to its result
- * in the worker, one at a time and 64 at once. peer_pool.c is the same by libuv and GLib.
+ * micro_pool.c - the thread pool, on real rings: from submitting work that does nothing to its
+ * result in the worker, one at a time and 64 at once. peer_pool.c is the same by libuv and GLib.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * peer_pool.c - what micro_pool.c measures, by libuv's pool and by GLib's: work that does nothing, and
- * its result back in the thread that asked; one at a time and 64 at once. Lines as micro.c's.
+ * peer_pool.c - what micro_pool.c measures, by libuv's pool and by GLib's: work that does nothing,
+ * and its result back in the thread that asked; one at a time and 64 at once. Lines as micro.c's.
  */
 #include <stdio.h>
 #include <stdlib.h>
