@@ -53,6 +53,8 @@ struct weir_histogram;
 	X(MEMO_EVICTED, COUNTER, "weir_memo_evicted", "Kept results that made room for others.")  \
 	X(SCOPES, GAUGE, "weir_scopes", "Scopes that are open.")                                  \
 	X(SCOPES_ABANDONED, COUNTER, "weir_scopes_abandoned", "Scopes that nobody joined.")       \
+	X(STREAMS, GAUGE, "weir_streams", "Arenas of streams.")                                   \
+	X(STREAM_DROPS, COUNTER, "weir_stream_drops", "Items that streams lost on purpose.")      \
 	X(MULTISHOT_REARMED, COUNTER, "weir_multishot_rearmed", "Multishot operations rearmed.")  \
 	X(FILES_OPEN, GAUGE, "weir_files_open", "Files and directories that are open.")           \
 	X(FILES_HOT, COUNTER, "weir_files_hot", "Reads and writes of files without the ring.")    \

@@ -37,6 +37,7 @@ static int futures_create(struct weir_worker *worker)
 	weir_assert(weir__slab_init(&futures->small, FUTURE_SIZE, SIZE_MAX) == 0);
 	weir_assert(weir__slab_init(&futures->large, FUTURE_SIZE_LARGE, SIZE_MAX) == 0);
 	weir_assert(weir__slab_init(&futures->scopes, SCOPE_SIZE, futures->count_max) == 0);
+	weir__list_init(&futures->arenas);
 	futures->exit.run = futures_exit;
 	weir__worker_at_exit(worker, &futures->exit);
 	worker->futures = futures;

@@ -106,6 +106,7 @@ struct weir_futures {
 	uint64_t unobserved;
 	struct weir_unobserved places[WEIR_UNOBSERVED_MAX + 1];	/* the last: others */
 	unsigned place_count;
+	struct weir_node arenas;	/* stream.c */
 	struct weir_worker_exit exit;
 };
 

@@ -4,13 +4,15 @@
  *
  *	struct weir_chan *jobs;
  *
- *	weir_chan_create(&(struct weir_chan_opts){ .item_size = sizeof(struct job), .capacity = 64
- *}, &jobs); r = weir_chan_send(jobs, &job, WEIR_NEVER);	waits while 64 are inside r =
- *weir_chan_receive(jobs, &job, WEIR_NEVER);	waits while none is
+ *	const struct weir_chan_opts opts = { .item_size = sizeof(struct job), .capacity = 64 };
+ *
+ *	r = weir_chan_create(&opts, &jobs);
+ *	r = weir_chan_send(jobs, &job, WEIR_NEVER);		waits while 64 are inside
+ *	r = weir_chan_receive(jobs, &job, WEIR_NEVER);		waits while none is
  *
  * Items are copied, item_size bytes each; to pass something large, send a pointer, and say by
- *drop() how to free what nobody receives. An item is the channel's once send() has returned 0, and
- *the receiver's once receive() has; whatever else they return, nothing has moved.
+ * drop() how to free what nobody receives. An item is the channel's once send() has returned 0,
+ * and the receiver's once receive() has; whatever else they return, nothing has moved.
  *
  * Kinds:
  *	QUEUE		each item to one receiver, first in first out; capacity 0 is a rendezvous:
