@@ -62,10 +62,13 @@ void weir__stage_subscribe(struct weir_stream *stream, struct weir_subscriber *d
 	stage->demand = 0;
 	if (stage->kind->start)
 		stage->kind->start(stage);
-	if (stage->source)
+	if (stage->source) {
 		stage->source->ops->subscribe(stage->source, &stage->in);
-	else
-		down->ops->subscribed(down, &stage->out);
+		return;
+	}
+	down->ops->subscribed(down, &stage->out);
+	if (!stage->over && stage->kind->begin)
+		stage->kind->begin(stage);
 }
 
 void weir__stage_subscribed(struct weir_subscriber *in, struct weir_subscription *up)
@@ -245,6 +248,30 @@ static void broken_subscribe(struct weir_stream *stream, struct weir_subscriber 
 static const struct weir_stream_ops broken_ops = { broken_subscribe };
 static const struct weir__stage_kind broken_kind = { .name = "broken" };
 
+/* Of streams that have no arena: never written to. */
+static struct weir_arena nowhere = {
+	.name = "nowhere",
+	.error = -EINVAL,
+	.broken = {
+		.stream = { .ops = &broken_ops, .arena = &nowhere },
+		.kind = &broken_kind,
+	},
+};
+
+struct weir_stream *weir__streams_bad(struct weir_stream *const *streams, unsigned count)
+{
+	unsigned i;
+
+	if (!streams || !count || !streams[0])
+		return &nowhere.broken.stream;
+	if (count > WEIR_STREAMS_MAX)
+		return weir__arena_fail(streams[0]->arena, -EINVAL);
+	for (i = 1; i < count; i++)
+		if (!streams[i] || streams[i]->arena != streams[0]->arena)
+			return weir__arena_fail(streams[0]->arena, -EINVAL);
+	return NULL;
+}
+
 static void settle(struct weir_task *task);
 
 static void arena_init(struct weir_arena *arena, struct weir_worker *home, size_t size)
@@ -345,6 +372,8 @@ void *weir_arena_alloc(struct weir_arena *arena, size_t size)
 {
 	void *memory;
 
+	if (arena == &nowhere)
+		return NULL;
 	if (!size || size > SIZE_MAX_) {
 		weir__arena_fail(arena, -EINVAL);
 		return NULL;
@@ -511,8 +540,8 @@ void *weir__sink_new(struct weir_stream *stream, size_t size,
 	struct weir__sink *sink;
 	int r;
 
-	if (!arena || arena->home != weir__self) {
-		*ret_future = weir_future_of(arena ? -EPROTO : -EINVAL);
+	if (!arena || arena == &nowhere || arena->home != weir__self) {
+		*ret_future = weir_future_of(!arena || arena == &nowhere ? -EINVAL : -EPROTO);
 		return NULL;
 	}
 	arena->is_given = true;

@@ -35,6 +35,8 @@ struct weir__stage_kind {
 	const char *name;
 	/* Somebody has subscribed: start anew. */
 	void (*start)(struct weir__stage *stage);
+	/* He knows; demand may be there. Of a stage without source: subscribe to others now. */
+	void (*begin)(struct weir__stage *stage);
 	/* Over: timers, what is held. Called once a subscription. */
 	void (*stop)(struct weir__stage *stage);
 	unsigned (*buffered)(const struct weir__stage *stage);
@@ -98,6 +100,9 @@ static inline struct weir_stream *weir__stage_stream(struct weir__stage *stage,
 /* arena ends with error instead of running. */
 struct weir_stream *weir__arena_fail(struct weir_arena *arena, int error);
 
+/* What takes several streams has none of them, or of several arenas: what it returns. NULL: fine. */
+struct weir_stream *weir__streams_bad(struct weir_stream *const *streams, unsigned count);
+
 /* An arena within memory of another one: memory is at least WEIR__ARENA_MIN bytes. */
 #define WEIR__ARENA_MIN (sizeof(struct weir_arena) + 128)
 struct weir_arena *weir__arena_inner(struct weir_arena *outer, void *memory, size_t size);
@@ -110,6 +115,24 @@ static inline void weir__arena_hold(struct weir_arena *arena)
 	arena->holds++;
 }
 void weir__arena_release(struct weir_arena *arena);
+
+/*
+ * Readies task, a member of a stage in arena, which is held until weir__stage_ran(): the memory of
+ * an inner arena may be used anew as soon as nothing holds it.
+ */
+static inline void weir__stage_ready(struct weir_arena *arena, struct weir_task *task)
+{
+	if (task->queued_)
+		return;
+	arena->holds++;
+	weir__ready(arena->home, task);
+}
+
+/* The last thing that such a task does: its stage may be gone. */
+static inline void weir__stage_ran(struct weir_arena *arena)
+{
+	weir__arena_release(arena);
+}
 
 /* The futures of sinks that are over are settled, and arena is freed, when it is time. */
 void weir__arena_check(struct weir_arena *arena);

@@ -27,7 +27,7 @@ static void from_start(struct weir__stage *stage)
 
 	from->at = 0;
 	if (!from->count)	/* an empty stream ends without being asked (rule 2.9) */
-		weir__ready(stage->stream.arena->home, &from->task);
+		weir__stage_ready(stage->stream.arena, &from->task);
 }
 
 static void from_request(struct weir_subscription *out, int64_t n)
@@ -35,31 +35,37 @@ static void from_request(struct weir_subscription *out, int64_t n)
 	struct weir__stage *stage = weir__stage_of_out(out);
 
 	if (weir__stage_demand(stage, n))
-		weir__ready(stage->stream.arena->home,
-			    &weir_container_of(stage, struct from, stage)->task);
+		weir__stage_ready(stage->stream.arena,
+				  &weir_container_of(stage, struct from, stage)->task);
+}
+
+/* Up to BURST items. Whether there is more to send. */
+static bool from_send(struct from *from)
+{
+	struct weir__stage *stage = &from->stage;
+	unsigned burst;
+
+	for (burst = 0; burst < BURST && stage->demand > 0 && from->at < from->count; burst++) {
+		uint64_t at = from->at++;
+
+		weir__stage_give(stage, from->items ? from->items[at] :
+						      weir_item_number(from->first + (int64_t)at));
+		if (stage->over)
+			return false;
+	}
+	if (from->at == from->count)
+		weir__stage_end(stage, 0);
+	return !stage->over && stage->demand > 0;
 }
 
 static void from_run(struct weir_task *task)
 {
 	struct from *from = weir_container_of(task, struct from, task);
-	struct weir__stage *stage = &from->stage;
-	unsigned burst;
+	struct weir_arena *arena = from->stage.stream.arena;
 
-	for (burst = 0; burst < BURST && stage->demand > 0 && !stage->over; burst++) {
-		uint64_t at = from->at;
-
-		if (at == from->count)
-			break;
-		from->at++;
-		weir__stage_give(stage, from->items ? from->items[at] :
-						      weir_item_number(from->first + (int64_t)at));
-	}
-	if (stage->over)
-		return;
-	if (from->at == from->count)
-		weir__stage_end(stage, 0);
-	else if (stage->demand > 0)
-		weir__ready(stage->stream.arena->home, task);
+	if (!from->stage.over && from_send(from))
+		weir__stage_ready(arena, task);
+	weir__stage_ran(arena);
 }
 
 static const struct weir_subscription_ops from_out = { from_request, weir__stage_cancel };
@@ -130,14 +136,16 @@ struct end {
 
 static void end_start(struct weir__stage *stage)
 {
-	weir__ready(stage->stream.arena->home, &weir_container_of(stage, struct end, stage)->task);
+	weir__stage_ready(stage->stream.arena, &weir_container_of(stage, struct end, stage)->task);
 }
 
 static void end_run(struct weir_task *task)
 {
 	struct end *end = weir_container_of(task, struct end, task);
+	struct weir_arena *arena = end->stage.stream.arena;
 
 	weir__stage_end(&end->stage, end->error);
+	weir__stage_ran(arena);
 }
 
 static struct weir_stream *make_end(struct weir_arena *arena, const struct weir__stage_kind *kind,
@@ -318,12 +326,14 @@ static void awaits_give(struct awaits *awaits)
 static void awaits_run(struct weir_task *task)
 {
 	struct awaits *awaits = weir_container_of(task, struct awaits, task);
+	struct weir_arena *arena = awaits->stage.stream.arena;
 
 	awaits_give(awaits);
-	if (awaits->holds) {
+	if (awaits->holds && !awaits->tapped) {
 		awaits->holds = false;
-		weir__arena_release(awaits->stage.stream.arena);
+		weir__arena_release(arena);
 	}
+	weir__stage_ran(arena);
 }
 
 /* The future may not be consumed in here. */
@@ -334,7 +344,7 @@ static void awaits_tapped(struct weir_tap *tap, ssize_t res, void *value)
 	(void)res;
 	(void)value;
 	awaits->tapped = false;
-	weir__ready(awaits->stage.stream.arena->home, &awaits->task);
+	weir__stage_ready(awaits->stage.stream.arena, &awaits->task);
 }
 
 static void awaits_request(struct weir_subscription *out, int64_t n)
@@ -343,7 +353,7 @@ static void awaits_request(struct weir_subscription *out, int64_t n)
 	struct awaits *awaits = awaits_of(stage);
 
 	if (weir__stage_demand(stage, n) && !awaits->tapped)
-		weir__ready(stage->stream.arena->home, &awaits->task);
+		weir__stage_ready(stage->stream.arena, &awaits->task);
 }
 
 static void awaits_start(struct weir__stage *stage)

@@ -57,7 +57,7 @@ typedef int64_t (*weir_stream_key_fn)(struct weir_item item, void *arg);
 WEIR_API struct weir_stream *weir_stream_distinct_until_changed(struct weir_stream *stream,
 								weir_stream_key_fn key, void *arg);
 
-/* count items (lent, not dropped) first. */
+/* count items first, at each subscription: lent as long as arena lives, and freed as stream's are. */
 WEIR_API struct weir_stream *weir_stream_start_with(struct weir_stream *stream,
 						    const struct weir_item *items, size_t count);
 
@@ -106,6 +106,7 @@ struct weir_inner_opts {
 	unsigned streams;	/* at once, of flat_map. Default 4 */
 	unsigned room;		/* items of each that wait to be asked for, of flat_map. Default 8 */
 	size_t size;		/* of each arena. Default 1024 */
+	weir_item_drop_fn drop;	/* of what the streams send */
 };
 
 /* What the inner streams send, in any order; all of the first, then of the second, ...; of the latest
@@ -125,8 +126,9 @@ WEIR_API struct weir_stream *weir_stream_switch_map(struct weir_stream *stream,
 #define WEIR_STREAMS_MAX 32
 
 /*
- * count streams of one arena, 1 to WEIR_STREAMS_MAX: as they come; one after the other; whoever is
- * first to send or end, the others are cancelled. The array is read during the call.
+ * count streams of one arena, 1 to WEIR_STREAMS_MAX, whose items are freed alike: as they come (up to 8
+ * items of each wait to be asked for); one after the other; whoever is first to send or end, the
+ * others are cancelled. The array is read during the call. Errors are passed on at once.
  */
 WEIR_API struct weir_stream *weir_stream_merge(struct weir_stream *const *streams, unsigned count);
 WEIR_API struct weir_stream *weir_stream_concat(struct weir_stream *const *streams, unsigned count);
