@@ -135,6 +135,11 @@ static int64_t oldest_since(struct weir_admit *admit)
 
 /* --- too long: CoDel --- */
 
+/*
+ * Overload begins as in folly's: the oldest was older than the target all the time. But with the
+ * newest first and the late shed the line is short or empty now and then even under overload, so it
+ * ends with an interval in which nobody was late.
+ */
 static void codel_note(struct weir_admit *admit, int64_t now_ns)
 {
 	int64_t age_ns = admit->waiting_ ? now_ns - oldest_since(admit) : 0;
@@ -143,7 +148,10 @@ static void codel_note(struct weir_admit *admit, int64_t now_ns)
 		admit->age_min_ns_ = age_ns;
 	if (now_ns < admit->interval_end_ns_)
 		return;
-	admit->overloaded_ = admit->age_min_ns_ > admit->target_ns_;
+	if (now_ns >= admit->interval_end_ns_ + admit->interval_ns_)
+		admit->was_late_ = false;	/* long ago */
+	admit->overloaded_ = admit->age_min_ns_ > admit->target_ns_ || admit->was_late_;
+	admit->was_late_ = false;
 	admit->interval_end_ns_ = now_ns + admit->interval_ns_;
 	admit->age_min_ns_ = age_ns;
 }
@@ -153,8 +161,10 @@ static void codel_shed(struct weir_admit *admit, int64_t now_ns)
 	for (unsigned i = 0; i < admit->count_; i++) {
 		struct weir_admit_line *line = &admit->lines_[i];
 
-		while (line->waiting_ && now_ns - oldest(line)->since_ns > 2 * admit->target_ns_)
+		while (line->waiting_ && now_ns - oldest(line)->since_ns > 2 * admit->target_ns_) {
 			shed(oldest(line), WEIR_SHED_CODEL);
+			admit->was_late_ = true;
+		}
 	}
 }
 
@@ -323,6 +333,17 @@ static int enter_now(struct weir_admit *admit, struct weir_admit_line *line, int
 	return 1;
 }
 
+/*
+ * Requests that compute without ever waiting would have their tickets one after the other: nobody
+ * would be in line, but all in the run queue, where nobody is shed. So who has a ticket lets all
+ * that is ready run first: they find the ticket taken.
+ */
+static void let_others_enter(void)
+{
+	if (weir__self->coros.current && !weir__queue_is_empty(&weir__self->ready))
+		weir_yield();
+}
+
 static int stand_in_line(struct weir_admit *admit, struct weir_admit_line *line,
 			 int64_t deadline_ns, struct weir_ticket *ticket)
 {
@@ -369,9 +390,15 @@ int weir_admit_enter(struct weir_admit *admit, unsigned index, int64_t deadline_
 	if (own_ns < deadline_ns)
 		deadline_ns = own_ns;
 	r = enter_now(admit, &admit->lines_[index], deadline_ns, ticket);
-	if (r)
-		return r < 0 ? r : 0;
-	return stand_in_line(admit, &admit->lines_[index], deadline_ns, ticket);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		r = stand_in_line(admit, &admit->lines_[index], deadline_ns, ticket);
+		if (r)
+			return r;
+	}
+	let_others_enter();
+	return 0;
 }
 
 int weir_admit_try(struct weir_admit *admit, unsigned index, int64_t deadline_ns,

@@ -27,7 +27,8 @@
  *   longer than target_ns, for he who came last is the one most likely to be still there (adaptive
  *   LIFO; Maurer: Fail at Scale, ACM Queue 2015).
  * - CoDel: once the oldest has been older than target_ns for all of interval_ns, who has waited for
- *   longer than twice target_ns is shed (as in folly's Codel, after Nichols, Jacobson, 2012).
+ *   longer than twice target_ns is shed, until an interval in which nobody has (after folly's
+ *   Codel, and Nichols, Jacobson, 2012).
  * - deadlines: who would get his answer, by the median of what requests take, after his deadline is
  *   shed when he comes or when it is his turn.
  *
@@ -102,6 +103,7 @@ struct weir_admit {
 	void *home_;
 	unsigned inflight_, waiting_, limit_shown_;
 	bool stopping_, overloaded_;
+	bool was_late_;			/* somebody, in this interval */
 	int64_t service_ns_;		/* median, by steps */
 	int64_t age_min_ns_;		/* of the oldest, in this interval */
 	int64_t interval_end_ns_;

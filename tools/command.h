@@ -22,6 +22,7 @@ struct command {
 int doctor_main(int argc, char **argv);
 int echo_main(int argc, char **argv);
 int hello_main(int argc, char **argv);
+int overload_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
 int sim_main(int argc, char **argv);
 int tour_main(int argc, char **argv);

@@ -6,6 +6,7 @@
  *	server.c	what the servers have in common: options, start, port file, admin
  *	serve.c hello.c echo.c		the servers
  *	tour.c		the guided tour: a server, its load, and what they measured
+ *	overload*.c	a service that is asked for too much
  *	doctor.c	what this host offers
  *	sim.c sim/	services in a simulated world
  */
@@ -22,6 +23,8 @@
 static const struct command commands[] = {
 	{ "tour", "serve real files, load them, and show what was measured (about 20 s)",
 	  tour_main },
+	{ "overload", "ask a service for more than it can do, with and without admission",
+	  overload_main },
 	{ "serve", "serve a directory over HTTP", serve_main },
 	{ "hello", "answer every GET with a fixed text over HTTP", hello_main },
 	{ "echo", "send back whatever arrives over TCP or a Unix socket", echo_main },

@@ -87,7 +87,7 @@ static struct weir_ticket take(struct weir_admit *admit)
 static void give(struct weir_ticket *ticket)
 {
 	assert_int_equal(weir_ticket_done(ticket, WEIR_TICKET_OK), 0);
-	turns(2);
+	turns(5);
 }
 
 /* Everything is over and accounted for: all who came were admitted or shed for one reason. */
@@ -272,6 +272,22 @@ static void the_newest_goes_first_once_the_oldest_is_late(void)
 	}
 }
 
+/* Without waiting in between, so that each would be done before the next one asks. */
+static void requests_that_only_compute_are_in_line_and_not_in_the_run_queue(void)
+{
+	struct weir_admit admit;
+
+	make(&admit, (struct weir_admit_opts){ .limiter = LIMIT(2), .queue_max = 3 });
+	for (asker_count = 0; asker_count < 10; asker_count++) {
+		askers[asker_count] = (struct asker){ .admit = &admit };
+		askers[asker_count].coro = start(asks, &askers[asker_count]);
+	}
+	join_all();
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(askers[i].res, i < 5 ? 0 : -EAGAIN);
+	finish(&admit, 10);
+}
+
 /* --- too long --- */
 
 static void a_burst_that_is_late_once_is_not_overload(void)
@@ -295,6 +311,28 @@ static void a_burst_that_is_late_once_is_not_overload(void)
 	finish(&admit, 48);
 }
 
+/* Newest first, so the line is empty now and then, but who stays in it does so for long. */
+static void overload_lasts_while_somebody_is_late(void)
+{
+	struct weir_admit admit;
+
+	make(&admit, (struct weir_admit_opts){ .limiter = LIMIT(1), .target_ns = 5 * WEIR_MS,
+					       .interval_ns = 20 * WEIR_MS });
+	for (int i = 0; i < 40; i++) {
+		ask(&admit, (struct asker){ .holds_ns = 2 * WEIR_MS });
+		weir_sleep(WEIR_MS);
+	}
+	join_all();
+	assert_true(look(&admit).is_overloaded);
+	for (int round = 0; round < 8; round++) {	/* an empty line, then 12 ms in it */
+		ask(&admit, (struct asker){ .holds_ns = 12 * WEIR_MS });
+		ask(&admit, (struct asker){ .holds_ns = 0 });
+		join_all();
+		assert_int_equal(askers[1].ticket.shed, WEIR_SHED_CODEL);
+	}
+	finish(&admit, 56);
+}
+
 static void overload_sheds_the_late_and_ends_with_the_queue(void)
 {
 	struct weir_admit admit;
@@ -316,7 +354,7 @@ static void overload_sheds_the_late_and_ends_with_the_queue(void)
 		if (i >= 30)
 			assert_true(askers[i].ticket.waited_ns < 13 * WEIR_MS);
 	}
-	weir_sleep(30 * WEIR_MS);
+	weir_sleep(50 * WEIR_MS);	/* two intervals, and more */
 	ask(&admit, (struct asker){ .holds_ns = 0 });
 	assert_false(look(&admit).is_overloaded);
 	join_all();
@@ -629,6 +667,8 @@ int main(void)
 		on_worker(a_ticket_that_comes_back_is_the_first_in_line_s_before_it_runs),
 		on_worker(a_full_line_refuses_who_comes_or_drops_the_oldest_when_newest_first),
 		on_worker(the_newest_goes_first_once_the_oldest_is_late),
+		on_worker(requests_that_only_compute_are_in_line_and_not_in_the_run_queue),
+		on_worker(overload_lasts_while_somebody_is_late),
 		on_worker(a_burst_that_is_late_once_is_not_overload),
 		on_worker(overload_sheds_the_late_and_ends_with_the_queue),
 		on_worker(who_would_get_his_answer_after_his_deadline_is_shed_when_it_is_his_turn),

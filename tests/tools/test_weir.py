@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../check"))
 from deny_uring import deny     # noqa: E402: found by the line above
@@ -112,7 +113,8 @@ def make_site(directory):
 
 def help_and_version_are_printed_and_succeed():
     for args in (["--help"], ["--version"], *([c, "--help"] for c in
-                                              ("tour", "serve", "hello", "echo", "doctor"))):
+                                              ("tour", "overload", "serve", "hello", "echo",
+                                               "doctor"))):
         done = run(*args)
         assert done.returncode == 0 and "weir" in done.stdout, args
 
@@ -137,6 +139,8 @@ def wrong_usage_is_one_line_that_names_the_thing_and_exit_code_2():
                  (["echo", "--listen", "tcp://127.0.0.1:0", "--admin", "x"], "--admin"),
                  (["serve"], "directory"), (["serve", "/nonexistent"], "/nonexistent"),
                  (["serve", file.name], file.name), (["tour", "--seconds", "x"], "--seconds"),
+                 (["overload", "--seconds", "0"], "--seconds"),
+                 (["overload", "--limiter", "x"], "'x'"), (["overload", "extra"], "extra"),
                  (["doctor", "extra"], "extra"), (["doctor", "--x"], "--x")]
         for args, thing in cases:
             done = run(*args)
@@ -463,6 +467,20 @@ def the_tour_measures_and_checks_what_it_claims():
     for word in ("requests/s", "CPU us per request", "p99.9", "system calls", "slots",
                  "the bound held, the producer was slowed, no byte was lost"):
         assert word in done.stdout, word
+
+
+def the_overload_is_shown_with_and_without_admission_and_plotted():
+    with tempfile.TemporaryDirectory() as directory:
+        plot = os.path.join(directory, "plot.svg")
+        done = run("overload", "--seconds", "2", "--plot", plot)
+        assert done.returncode == 0, done
+        for word in ("without admission", "with admission", "spike 2x", "shed: full", "1.4x"):
+            assert word in done.stdout, word
+        svg = xml.etree.ElementTree.parse(plot).getroot()
+        curves = [e for e in svg.iter() if e.tag.endswith("path")]
+        assert len(curves) == 10 and all(c.get("d").count("L") > 10 for c in curves)
+    done = run("overload", "--seconds", "1", "--plot", "/nonexistent/plot.svg")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
 
 
 def start_example(program, port):
