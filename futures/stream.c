@@ -27,8 +27,7 @@ static void nothing_cancel(struct weir_subscription *subscription)
 static const struct weir_subscription_ops nothing_ops = { nothing_request, nothing_cancel };
 static struct weir_subscription nothing = { &nothing_ops };
 
-/* Rule 1.9: who is refused is told by ended(), after subscribed(). */
-static void refuse(struct weir_subscriber *subscriber, int error)
+void weir__refuse(struct weir_subscriber *subscriber, int error)
 {
 	subscriber->ops->subscribed(subscriber, &nothing);
 	subscriber->ops->ended(subscriber, error);
@@ -49,11 +48,11 @@ void weir__stage_subscribe(struct weir_stream *stream, struct weir_subscriber *d
 	struct weir__stage *stage = weir_container_of(stream, struct weir__stage, stream);
 
 	if (stage->stream.arena->home != weir__self) {
-		refuse(down, -EPROTO);
+		weir__refuse(down, -EPROTO);
 		return;
 	}
 	if (stage->down) {
-		refuse(down, -EBUSY);
+		weir__refuse(down, -EBUSY);
 		return;
 	}
 	stage->down = down;
@@ -242,7 +241,7 @@ void weir__ring_clear(struct weir__ring *ring, const struct weir_stream *stream)
 
 static void broken_subscribe(struct weir_stream *stream, struct weir_subscriber *subscriber)
 {
-	refuse(subscriber, stream->arena->error);
+	weir__refuse(subscriber, stream->arena->error);
 }
 
 static const struct weir_stream_ops broken_ops = { broken_subscribe };
@@ -486,7 +485,7 @@ int weir_arena_list(const struct weir_arena *arena,
 	for (link = arena->stages.head; link && !r; link = link->next) {
 		const struct weir__stage *stage = weir_container_of(link, struct weir__stage, link);
 		const struct weir_stage_info info = {
-			.name = stage->kind->name,
+			.name = stage->name ? stage->name : stage->kind->name,
 			.state = state_of(stage),
 			.demand = stage->counts ? stage->demand : -1,
 			.items = stage->items,

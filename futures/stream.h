@@ -52,6 +52,7 @@ struct weir__stage {
 	struct weir_subscriber *down;	/* NULL: nobody has subscribed */
 	struct weir_stream *source;	/* what it subscribes to; NULL for what has none, or several */
 	const struct weir__stage_kind *kind;
+	const char *name;		/* NULL: the kind's */
 	int64_t demand;			/* of down, of stages that count it */
 	bool over;
 	bool counts;			/* demand and items are kept */
@@ -138,6 +139,9 @@ static inline void weir__stage_ran(struct weir_arena *arena)
 void weir__arena_check(struct weir_arena *arena);
 
 /* --- what all stages do --- */
+
+/* Rule 1.9: subscribed() comes first, then ended(error). */
+void weir__refuse(struct weir_subscriber *subscriber, int error);
 
 void weir__stage_subscribe(struct weir_stream *stream, struct weir_subscriber *down);
 void weir__stage_subscribed(struct weir_subscriber *in, struct weir_subscription *up);
@@ -284,6 +288,15 @@ static inline void weir__input_ask(struct weir__input *input, int64_t n)
 }
 
 void weir__input_cancel(struct weir__input *input);
+
+/* --- a coroutine that sends --- */
+
+/* Waits until an item is asked for: 0, or as weir_emit(). */
+int weir__emit_wait(struct weir_emitter *emitter);
+
+/* weir_stream_generate() by another name. */
+struct weir_stream *weir__stream_generate(struct weir_arena *arena, const char *name,
+					  weir_emit_fn fn, void *arg);
 
 /* --- a sink: what runs a pipeline --- */
 

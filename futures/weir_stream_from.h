@@ -78,9 +78,11 @@ WEIR_API struct weir_stream *weir_stream_generate(struct weir_arena *arena, weir
 
 /*
  * Items received from chan, whose item_size is that of struct weir_item; ends when it is closed and
- * empty. chan is lent.
+ * empty. An item is received once it is asked for: what nobody wants stays inside. chan is lent;
+ * drop frees its items (may be NULL).
  */
-WEIR_API struct weir_stream *weir_stream_chan(struct weir_arena *arena, struct weir_chan *chan);
+WEIR_API struct weir_stream *weir_stream_chan(struct weir_arena *arena, struct weir_chan *chan,
+					      weir_item_drop_fn drop);
 
 /*
  * Pieces of file, size bytes each but the last, from its beginning: ptr and size, to be read until
@@ -107,9 +109,9 @@ struct weir_subject;
 /*
  * A stream that others push into: callbacks, actors, signals. Every subscriber gets what is pushed
  * while it is subscribed. A subscriber that has not asked for an item does not get it: it is
- * dropped for that one, and counted; give slow ones a weir_stream_on_overflow(). Items are lent to
- * each but the last subscriber: with a drop they must be counted references; item_keep takes one
- * (NULL: items need none).
+ * dropped for that one, and counted; give slow ones a weir_stream_on_overflow(). With keep, which
+ * takes one more reference, each subscriber is given one of its own, freed by drop; keep NULL:
+ * items are lent to subscribers, during next(), and freed when all have seen them.
  */
 struct weir_subject_opts {
 	unsigned subscribers_max;	/* default 8 */
@@ -125,7 +127,7 @@ WEIR_API struct weir_subject *weir_subject_create(struct weir_arena *arena,
 /* The stream: any number of subscribers up to the bound, -ENOBUFS for more. */
 WEIR_API struct weir_stream *weir_subject_stream(struct weir_subject *subject);
 
-/* Gives item to all. Returns how many took it; -EPIPE after the end (item is the caller's). */
+/* Gives item to all. Returns how many took it; -EPIPE after the end, -EPROTO (it is the caller's). */
 WEIR_API int weir_subject_push(struct weir_subject *subject, struct weir_item item);
 
 /* The end, for all: 0 or an error. Once. */

@@ -205,8 +205,9 @@ enum weir_share_how {
 
 /*
  * One stream for several subscribers (subscribers_max; more: -ENOBUFS), at the pace of the slowest.
- * The last replay items are kept, and sent first to who comes later. Items are lent to each but
- * the last: with a drop, keep takes a reference more (NULL: items need none).
+ * The last replay items are kept, and sent first to who comes later. With keep, which takes one more
+ * reference, each subscriber is given one of its own, freed by stream's drop; keep NULL: items
+ * are lent to subscribers, during next(), and freed when all have seen them.
  */
 WEIR_API struct weir_stream *weir_stream_share(struct weir_stream *stream, enum weir_share_how how,
 					       unsigned subscribers_max, unsigned replay,
@@ -214,6 +215,13 @@ WEIR_API struct weir_stream *weir_stream_share(struct weir_stream *stream, enum 
 
 /* Returns 0, -EINVAL for what is not PUBLISH, -EALREADY. */
 WEIR_API int weir_stream_connect(struct weir_stream *stream);
+
+/*
+ * stream, which is of another arena (of the same worker), as a stream of arena: for pipelines of
+ * their own on a subject, a shared stream, a window or a group. Keeps the other arena meanwhile.
+ */
+WEIR_API struct weir_stream *weir_stream_import(struct weir_arena *arena,
+						struct weir_stream *stream);
 
 /* --- demand --- */
 

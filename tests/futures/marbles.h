@@ -88,7 +88,7 @@ static void marble_play(struct marble *marble)
 			marble->in_group = c == '(';
 		if (marble->in_group)
 			continue;
-		if (*marble->at) {
+		if (*marble->at && (marble->down || marble->is_hot)) {
 			marble->next_ns += FRAME;
 			weir_timer_arm(&marble->timer, marble->next_ns);
 		}
