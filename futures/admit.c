@@ -97,11 +97,6 @@ static void note_left(struct standing *standing)
 		standing->line->owed_ = 0;
 }
 
-static void left(struct weir_waiter *waiter)
-{
-	note_left(weir_container_of(waiter, struct standing, waiter));
-}
-
 static int note_shed(struct weir_admit *admit, struct weir_admit_line *line,
 		     struct weir_ticket *ticket, enum weir_shed shed)
 {
@@ -110,6 +105,21 @@ static int note_shed(struct weir_admit *admit, struct weir_admit_line *line,
 	line->shed_++;
 	count(admit, SHED + shed, 1);
 	return error_of(shed);
+}
+
+static int note_end_of_wait(struct weir_admit *admit, struct weir_admit_line *line,
+			    struct weir_ticket *ticket, int reason)
+{
+	return note_shed(admit, line, ticket,
+			 reason == -ECANCELED ? WEIR_SHED_CANCELLED : WEIR_SHED_DEADLINE);
+}
+
+static void left(struct weir_waiter *waiter)
+{
+	struct standing *standing = weir_container_of(waiter, struct standing, waiter);
+
+	note_left(standing);
+	note_end_of_wait(standing->admit, standing->line, standing->ticket, waiter->wait.reason);
 }
 
 static void shed(struct standing *standing, enum weir_shed reason)
@@ -371,10 +381,7 @@ static int stand_in_line(struct weir_admit *admit, struct weir_admit_line *line,
 	if (r == 0)
 		return 0;
 	ticket->waited_ns = weir_clock() - standing.since_ns;
-	if (ticket->shed)
-		return r;
-	return note_shed(admit, line, ticket,
-			 r == -ECANCELED ? WEIR_SHED_CANCELLED : WEIR_SHED_DEADLINE);
+	return ticket->shed ? r : note_end_of_wait(admit, line, ticket, r);
 }
 
 int weir_admit_enter(struct weir_admit *admit, unsigned index, int64_t deadline_ns,

@@ -4,6 +4,7 @@
  *
  *	http_server.c	a core's server: connections, who is idle, who is ready, coroutines
  *	http_conn.c	one connection while requests are in progress: input, requests in turn
+ *	http_admit.c	tickets for requests
  *	http_head.c	bytes to a parsed head
  *	http_body.c	the body of a request
  *	http_reply.c	the answer
@@ -126,6 +127,7 @@ struct weir_http_conn {
 	struct weir_node node;		/* IDLE: server->idle; READY: server->ready */
 	struct weir_http_server *server;
 	struct weir_conn *conn;
+	struct weir_coro *in_line;	/* waits for a ticket, or NULL */
 	int64_t idle_since;
 	uint32_t requests;
 	uint32_t out_seen;		/* bytes sent when the idle timer last looked */
@@ -194,6 +196,8 @@ struct weir_http_req {
 	struct weir_http_parser parser;
 	struct weir_http_head head;
 
+	struct weir_ticket ticket;	/* with opts.admit only */
+
 	/* The body. */
 	uint64_t body_left;		/* with a length: to come */
 	uint64_t body_seen;
@@ -211,6 +215,12 @@ struct weir_http_req {
 	bool broken;			/* cut it: what was sent is not whole */
 	uint64_t reply_left;
 };
+
+/* Calls the handler, or answers instead, where the server has an admit. Returns as the handler. */
+int weir__http_admit(struct weir_http_req *req);
+
+/* Something came, perhaps the end, while hc is in line. */
+void weir__http_admit_ended(struct weir_http_conn *hc);
 
 /* More input into in .. in_end, waiting. Returns 1, 0 at its end, or -errno. */
 int weir__http_fill(struct weir_http_req *req);

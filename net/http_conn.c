@@ -298,7 +298,7 @@ static enum next handle(struct weir_http_req *req)
 	spare_buffer(req);
 	if (opts->request_ns)
 		weir_coro_set_deadline(weir_in(opts->request_ns));
-	r = server->handler(req, server->arg);
+	r = weir_likely(!opts->admit) ? server->handler(req, server->arg) : weir__http_admit(req);
 	weir_coro_set_deadline(WEIR_NEVER);
 	return finish(req, r);
 }

@@ -108,6 +108,10 @@ static void on_ready(struct weir_conn *conn)
 	struct weir_http_conn *hc = weir_conn_user(conn);
 	struct weir_http_server *server = hc->server;
 
+	if (weir_unlikely(hc->in_line)) {
+		weir__http_admit_ended(hc);
+		return;
+	}
 	if (hc->state != HTTP_IDLE)
 		return;		/* looked for before it is idle again */
 	if (!conn->in_count) {
@@ -256,12 +260,14 @@ static int set_opts(struct weir_http_server *server, const struct weir_http_opts
 	default_ns(&o->idle_ns, 60 * WEIR_S);
 	default_ns(&o->body_ns, 10 * WEIR_S);
 	default_ns(&o->write_ns, 60 * WEIR_S);
+	default_ns(&o->retry_after_ns, WEIR_S);
 	if (!o->fields_max)
 		o->fields_max = WEIR_HTTP_FIELDS_MAX;
 	if (!o->rate_min)
 		o->rate_min = 1024;
 	if (o->head_max > HEAD_MAX || o->fields_max > WEIR_HTTP_FIELDS_MAX || o->head_ns < 0 ||
-	    o->idle_ns < 0 || o->body_ns < 0 || o->write_ns < 0 || o->request_ns < 0)
+	    o->idle_ns < 0 || o->body_ns < 0 || o->write_ns < 0 || o->request_ns < 0 ||
+	    o->retry_after_ns < 0)
 		return -EINVAL;
 	server->limits = (struct weir_http_limits){
 		.head_max = (uint32_t)o->head_max,

@@ -25,6 +25,7 @@
 #ifndef WEIR_HTTP_H
 #define WEIR_HTTP_H
 
+#include "weir_admit.h"
 #include "weir_conn.h"
 #include "weir_core.h"
 #include "weir_listener.h"
@@ -66,6 +67,13 @@ enum weir_http_method {
  */
 typedef int (*weir_http_fn)(struct weir_http_req *req, void *arg);
 
+/*
+ * The class of req in opts.admit, or WEIR_HTTP_NO_TICKET: it goes on whatever the load. Must not
+ * wait or answer. arg is the handler's.
+ */
+#define WEIR_HTTP_NO_TICKET (-1)
+typedef int (*weir_http_class_fn)(struct weir_http_req *req, void *arg);
+
 /* Zero means the default for every member. */
 struct weir_http_opts {
 	struct weir_serve_opts serve;	/* where and how to listen; at_accept means nothing */
@@ -85,7 +93,22 @@ struct weir_http_opts {
 	uint32_t rate_min;	/* bytes a second that a body must bring after that; default 1024 */
 	int64_t write_ns;	/* how long a peer may take for what is sent at once, at most
 				 * the output's high mark and one lent piece; default 60 s */
-	int64_t request_ns;	/* deadline of the handler's waiting calls; default: none */
+	int64_t request_ns;	/* deadline of the handler's waiting calls; default: none. From the
+				 * head on: a wait for a ticket counts */
+
+	/*
+	 * Admission (weir_admit.h): a request is handled once it has a ticket. Who is shed is
+	 * answered 503 with Retry-After. A peer that ends its connection, or only its sending half,
+	 * while its request is in line is taken for gone. The ticket goes back when the handler
+	 * returns, with OK; DROP where that was -EAGAIN, -ENOBUFS, -ENOMEM or -ETIMEDOUT; else
+	 * IGNORE.
+	 */
+	struct weir_admit *admit;	/* of this core, outlives the service. Default: all go on */
+	weir_http_class_fn admit_class;	/* default: class 0 for all */
+	const char *const *admit_always; /* paths that need no ticket, literals, then NULL: health.
+					  * Default: none */
+	int64_t retry_after_ns;	/* at least; rounded up to seconds, longer when the line is.
+				 * Default 1 s */
 };
 
 /*
@@ -149,6 +172,13 @@ WEIR_API ssize_t weir_http_req_read(struct weir_http_req *req, void *buf, size_t
  * does not fit, or as weir_http_req_read().
  */
 WEIR_API ssize_t weir_http_req_read_all(struct weir_http_req *req, void *buf, size_t size);
+
+/*
+ * The ticket of a request that was admitted, to be given back before the handler returns: where a
+ * long answer to a slow peer follows, which says nothing about the service. NULL when it holds
+ * none.
+ */
+WEIR_API struct weir_ticket *weir_http_req_ticket(struct weir_http_req *req);
 
 /* The connection it came on. Its output and input are the server's. */
 WEIR_API struct weir_conn *weir_http_req_conn(const struct weir_http_req *req);
