@@ -78,9 +78,9 @@ WEIR_API struct weir_stream *weir_stream_buffer(struct weir_stream *stream, unsi
 						int64_t ns, unsigned batches);
 
 /*
- * The same as streams: each item's ptr is a struct weir_stream of up to count items, or of what
- * came in ns. Subscribe to it before you ask for the next, or within the call: a window that
- * nobody took is dropped with its items. One window is open at a time.
+ * The same as streams: each item's ptr is a struct weir_stream of up to count items, or of what came
+ * in ns after the first. Up to four windows are there at once; while all are, nothing is asked for:
+ * subscribe to each (weir_stream_import() for a pipeline in another arena), if only to cancel it.
  */
 WEIR_API struct weir_stream *weir_stream_window(struct weir_stream *stream, unsigned count,
 						int64_t ns);
@@ -88,7 +88,8 @@ WEIR_API struct weir_stream *weir_stream_window(struct weir_stream *stream, unsi
 /*
  * A stream for each key: ptr is a struct weir_stream, size the key. At most groups of them at once
  * (more: -ENOBUFS); each holds up to room items that its subscriber has not asked for, and while
- * one is full nothing is asked for. A group that is cancelled drops what comes for it.
+ * one is full nothing is asked for. A group that is cancelled drops what comes for it; when this
+ * stream is cancelled, groups end with -ECANCELED.
  */
 WEIR_API struct weir_stream *weir_stream_group_by(struct weir_stream *stream,
 						  weir_stream_key_fn key, void *arg,
