@@ -15,6 +15,8 @@
 #ifndef WEIR_RING_BUFS_H
 #define WEIR_RING_BUFS_H
 
+#include <string.h>
+
 #include "core/queue.h"
 #include "ring/kernel.h"
 
@@ -29,6 +31,21 @@ struct weir_buf {
 	uint32_t size;		/* of what is left to read */
 	uint16_t next;
 };
+
+/* Who has a buffer that is leased, where its place stood: offset and size are not read any more. */
+static inline void weir__buf_set_owner(struct weir_buf *buf, void *owner)
+{
+	static_assert(sizeof(owner) <= offsetof(struct weir_buf, next), "there is room for it");
+	memcpy(buf, &owner, sizeof(owner));
+}
+
+static inline void *weir__buf_owner(const struct weir_buf *buf)
+{
+	void *owner;
+
+	memcpy(&owner, buf, sizeof(owner));
+	return owner;
+}
 
 /* Waits for buffers to come back. run() is called once; the node has left the list then. */
 struct weir_bufs_wait {
@@ -72,6 +89,13 @@ static inline struct weir_buf *weir__buf_take(struct weir_bufs *bufs, uint16_t i
 static inline char *weir__buf_data(struct weir_bufs *bufs, uint16_t id)
 {
 	return bufs->memory + (size_t)id * bufs->size + bufs->table[id].offset;
+}
+
+/* The buffer in which data lies. */
+static inline uint16_t weir__buf_id(const struct weir_bufs *bufs, const char *data)
+{
+	weir_assert(data >= bufs->memory && data < bufs->memory + (size_t)bufs->count * bufs->size);
+	return (uint16_t)((size_t)(data - bufs->memory) / bufs->size);
 }
 
 /* Gives buffer id back; the kernel sees it with the next turn. */
