@@ -256,7 +256,7 @@ int weir_coro_spawn(const struct weir_coro_opts *opts, weir_coro_fn fn, void *ar
 			  coros->stacks.stack_size,
 			  coros->stacks.fibers ? coros->stacks.fibers[index] : NULL);
 	weir__list_push(&coros->all, &coro->node);
-	coros->spawned++;
+	coro->number = ++coros->spawned;
 	worker->live++;
 	if (++coros->count > coros->count_high) {
 		coros->count_high = coros->count;

@@ -71,6 +71,7 @@ struct weir_coro {
 	struct weir_group *groups;	/* it has open: the innermost, or NULL */
 	struct weir_node sibling;	/* group->children */
 	int res;			/* what fn returned */
+	uint64_t number;		/* from 1, never used twice on this worker */
 	uint32_t index;			/* of its stack */
 	struct weir_node node;		/* coros->all */
 	struct weir_coro_local locals[WEIR_CORO_LOCALS]; /* where locals_set says so */

@@ -6,17 +6,10 @@
  * child stands in that parent's line of stalled children, once, and is looked at again when the
  * parent gets room: children in turn, so none is served twice before another was once.
  */
-#include "core/weir_credit.h"
-
-#include "core/waiters.h"
+#include "core/credit.h"
 
 #define HIGH_PERCENT 75
 #define LOW_PERCENT 50
-
-struct taker {
-	struct weir_waiter waiter;
-	uint64_t items, bytes;
-};
 
 static struct weir_node *sibling_of(struct weir_credit *credit)
 {
@@ -54,6 +47,11 @@ static bool is_at(uint64_t level, uint64_t max, unsigned percent)
 	return max != UINT64_MAX && level >= max / 100 * percent + max % 100 * percent / 100;
 }
 
+struct weir_credit *weir__credit_lacking(const struct weir_credit_taker *taker)
+{
+	return lacking(taker->waiter.of, taker->items, taker->bytes, false);
+}
+
 static void press(struct weir_credit *credit)
 {
 	bool pressed = credit->pressed_;
@@ -71,9 +69,16 @@ static void press(struct weir_credit *credit)
 		weir_task_ready(&credit->watch_->task_);
 }
 
-static inline void charge(struct weir_credit *credit, uint64_t items, uint64_t bytes)
+static inline uint64_t number_of(const struct weir_coro *coro)
+{
+	return coro ? coro->number : 0;
+}
+
+static inline void charge(struct weir_credit *credit, const struct weir_coro *coro, uint64_t items,
+			  uint64_t bytes)
 {
 	for (; credit; credit = credit->parent_) {
+		credit->taker_ = number_of(coro);
 		credit->items_ += items;
 		credit->bytes_ += bytes;
 		press(credit);
@@ -94,14 +99,15 @@ static void feed_line(struct weir_credit *credit)
 	struct weir_waiter *waiter;
 
 	while ((waiter = weir__waiters_first(&credit->waiters_))) {
-		struct taker *taker = weir_container_of(waiter, struct taker, waiter);
-		struct weir_credit *at = lacking(credit, taker->items, taker->bytes, false);
+		struct weir_credit_taker *taker =
+			weir_container_of(waiter, struct weir_credit_taker, waiter);
+		struct weir_credit *at = weir__credit_lacking(taker);
 
 		if (at) {
 			stall(credit, at);
 			return;
 		}
-		charge(credit, taker->items, taker->bytes);
+		charge(credit, waiter->wait.coro, taker->items, taker->bytes);
 		weir__waiter_wake(waiter, 0);
 	}
 }
@@ -222,10 +228,11 @@ static bool is_possible(const struct weir_credit *credit, uint64_t items, uint64
 static int take_slow(struct weir_credit *credit, uint64_t items, uint64_t bytes,
 		     int64_t deadline_ns)
 {
-	struct taker taker = {
+	struct weir_credit_taker taker = {
 		.waiter = { .of = credit, .left = left }, .items = items, .bytes = bytes,
 	};
 	struct weir_credit *at;
+	int r;
 
 	if (credit->home_ != weir__self)
 		return -EPROTO;
@@ -235,7 +242,10 @@ static int take_slow(struct weir_credit *credit, uint64_t items, uint64_t bytes,
 	at = lacking(credit, items, bytes, false);
 	if (at)
 		stall(credit, at);
-	return weir__waiters_wait(&credit->waiters_, &taker.waiter, credit->name_, deadline_ns);
+	weir__credit_wait_begin(&taker);
+	r = weir__waiters_wait(&credit->waiters_, &taker.waiter, credit->name_, deadline_ns);
+	weir__credit_wait_end(&taker);
+	return r;
 }
 
 int weir_credit_take(struct weir_credit *credit, uint64_t items, uint64_t bytes,
@@ -245,7 +255,7 @@ int weir_credit_take(struct weir_credit *credit, uint64_t items, uint64_t bytes,
 			  !weir__waiters_is_empty(&credit->waiters_) ||
 			  lacking(credit, items, bytes, false)))
 		return take_slow(credit, items, bytes, deadline_ns);
-	charge(credit, items, bytes);
+	charge(credit, weir__self->coros.current, items, bytes);
 	return 0;
 }
 
@@ -259,7 +269,7 @@ int weir_credit_try(struct weir_credit *credit, uint64_t items, uint64_t bytes)
 		credit->refused_++;
 		return -EAGAIN;
 	}
-	charge(credit, items, bytes);
+	charge(credit, weir__self->coros.current, items, bytes);
 	return 0;
 }
 
@@ -271,7 +281,7 @@ int weir_credit_take_reserve(struct weir_credit *credit, uint64_t items, uint64_
 		credit->refused_++;
 		return -EAGAIN;
 	}
-	charge(credit, items, bytes);
+	charge(credit, weir__self->coros.current, items, bytes);
 	return 0;
 }
 
@@ -284,6 +294,7 @@ int weir_credit_give(struct weir_credit *credit, uint64_t items, uint64_t bytes)
 	if (weir_unlikely(items > credit->items_ || bytes > credit->bytes_))
 		return -EINVAL;
 	for (level = credit; level; level = level->parent_) {
+		level->giver_ = number_of(weir__self->coros.current);
 		level->items_ -= items;
 		level->bytes_ -= bytes;
 		press(level);

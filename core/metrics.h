@@ -32,6 +32,7 @@ struct weir_histogram;
 	X(TIMERS_ARMED, GAUGE, "weir_timers_armed", "Timers that are armed.")                     \
 	X(TIMERS_FIRED, COUNTER, "weir_timers_fired", "Timers that fired.")                       \
 	X(STALLS, COUNTER, "weir_stalls", "Tasks that held their core too long.")                 \
+	X(CREDIT_RINGS, COUNTER, "weir_credit_rings", "Rings of waits for credit, most likely.")   \
 	X(OPS, COUNTER, "weir_ops", "Operations submitted to the kernel.")                        \
 	X(ENTERS, COUNTER, "weir_enters", "System calls that entered the ring.")                  \
 	X(CQES, COUNTER, "weir_cqes", "Completions reaped.")                                      \

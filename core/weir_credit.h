@@ -58,6 +58,7 @@ struct weir_credit {
 	struct weir_credit *parent_;
 	struct weir_credit_watch *watch_;
 	void *home_;
+	uint64_t taker_, giver_;	/* coroutines' numbers: who did so last; 0: nobody */
 	unsigned high_percent_, low_percent_;
 	unsigned children_;
 	bool pressed_;
@@ -126,6 +127,34 @@ struct weir_credit_info {
 
 /* Returns 0. */
 WEIR_API int weir_credit_info(const struct weir_credit *credit, struct weir_credit_info *ret_info);
+
+/* --- rings of waits --- */
+
+#define WEIR_CREDIT_RING_MAX 8
+
+/*
+ * Coroutines that wait for each other: that of links[i] waits for room in its credit, which that of
+ * the next link (after the last: the first) was the last one to take or to give back; so with two
+ * bounded queues between two stages that both are full.
+ */
+struct weir_credit_ring {
+	unsigned count;
+	struct {
+		const char *coro;	/* names, while the wait lasts */
+		const char *credit;
+		int64_t since_ns;	/* the weir_now() clock */
+	} links[WEIR_CREDIT_RING_MAX];
+};
+
+/*
+ * Looks for a ring on this core in which everybody has waited for waited_ns at least. A credit
+ * knows only who took and gave last: with several holders another one may yet make room, so a ring
+ * that is young may go by; one of a second hardly does. Rings of more than WEIR_CREDIT_RING_MAX are
+ * not found, nor those through anything that is no credit. For dumps: looks at each wait.
+ * Each ring is counted once, after a second, in the metric weir_credit_rings.
+ * Returns 0, -ENOENT when there is none, -EDEADLK outside a worker.
+ */
+WEIR_API int weir_credit_ring_find(int64_t waited_ns, struct weir_credit_ring *ret_ring);
 
 #ifdef __cplusplus
 }

@@ -73,6 +73,7 @@ int weir__worker_init(struct weir_worker *worker, struct weir_driver *driver,
 	weir__queue_init(&worker->last);
 	weir__queue_init(&worker->exits);
 	weir__list_init(&worker->drain_hooks);
+	weir__list_init(&worker->credit_waits);
 	weir__spin_init(&worker->spin, worker->opts.spin_ns_max);
 	weir__wheel_init(&worker->wheel, worker->now_ns);
 	weir__metrics_init(&worker->metrics, (int)worker->index);

@@ -66,6 +66,7 @@ struct weir_worker {
 	bool draining;			/* the drain hooks ran */
 	bool stopping;			/* every coroutine was cancelled; new ones are refused */
 	struct weir_node drain_hooks;
+	struct weir_node credit_waits;	/* core/credit.h: who waits for credit, oldest first */
 	void *ring;			/* ring/'s own: struct weir_ring of this worker */
 	void *net;			/* net/'s own per-core state, NULL until used */
 	void *futures;			/* futures/'s own per-core state, NULL until used */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/weir_coro.h"
+#include "core/weir_credit.h"
 #include "core/weir_mesh.h"
 #include "ring/weir_ring.h"
 #include "tools/command.h"
@@ -229,6 +230,20 @@ static int dump_coro(const struct weir_coro_info *coro, void *arg)
 	return 0;
 }
 
+/* Seconds ago everybody in it began to wait: nobody will go on. */
+static void dump_ring(void)
+{
+	struct weir_credit_ring ring;
+
+	if (weir_credit_ring_find(WEIR_S, &ring))
+		return;
+	fprintf(stderr, "  a ring of waits:\n");
+	for (unsigned i = 0; i < ring.count; i++)
+		fprintf(stderr, "    coroutine %-24s waits for %-10s %.3f ms\n", ring.links[i].coro,
+			ring.links[i].credit,
+			(double)(weir_now() - ring.links[i].since_ns) / 1e6);
+}
+
 void dump_core(void *arg)
 {
 	struct weir_ring_info info;
@@ -242,6 +257,7 @@ void dump_core(void *arg)
 		info.bufs_lent, info.bufs);
 	weir_inflight_list(dump_op, NULL);
 	weir_coro_list(dump_coro, NULL);
+	dump_ring();
 }
 
 /* --- command line --- */
