@@ -14,7 +14,7 @@
  * Waiting is the protocol of the mesh (core/mesh.h), both ways: who waits stores that he does, then
  * looks again; who publishes stores what he publishes, then looks whether somebody waits; all four
  * sequentially consistent. Who takes the flag back (an exchange) posts, so a post is never out
- *twice and its memory can be part of the channel.
+ * twice and its memory can be part of the channel.
  *
  * The end is agreed upon: closing asks every sending core to end its lane, which it does between
  * two sends, and the last one tells home. So nothing that send() has taken is ever missed by the

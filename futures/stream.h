@@ -50,7 +50,7 @@ struct weir__stage {
 	struct weir_subscription out;
 	struct weir_subscription *up;	/* NULL before subscribed(), and once it is over */
 	struct weir_subscriber *down;	/* NULL: nobody has subscribed */
-	struct weir_stream *source;	/* what it subscribes to; NULL for what has none, or several */
+	struct weir_stream *source; /* what it subscribes to; NULL for what has none, or several */
 	const struct weir__stage_kind *kind;
 	const char *name;		/* NULL: the kind's */
 	int64_t demand;			/* of down, of stages that count it */
@@ -85,7 +85,8 @@ struct weir_arena {
 
 /* A zeroed stage of size bytes, or NULL: weir_arena_error() says why. */
 void *weir__stage_new(struct weir_arena *arena, size_t size, const struct weir__stage_kind *kind,
-		      const struct weir_subscriber_ops *in, const struct weir_subscription_ops *out);
+		      const struct weir_subscriber_ops *in,
+		      const struct weir_subscription_ops *out);
 
 /* The same on top of source, whose drop it inherits. source may be broken: NULL. */
 void *weir__stage_on(struct weir_stream *source, size_t size, const struct weir__stage_kind *kind,
@@ -101,7 +102,8 @@ static inline struct weir_stream *weir__stage_stream(struct weir__stage *stage,
 /* arena ends with error instead of running. */
 struct weir_stream *weir__arena_fail(struct weir_arena *arena, int error);
 
-/* What takes several streams has none of them, or of several arenas: what it returns. NULL: fine. */
+/* What takes several streams has none of them, or of several arenas: what it returns. NULL: fine.
+ */
 struct weir_stream *weir__streams_bad(struct weir_stream *const *streams, unsigned count);
 
 /* An arena within memory of another one: memory is at least WEIR__ARENA_MIN bytes. */

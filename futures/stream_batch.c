@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_batch.c - many items as one: buffer. Batches are memory of the arena, given back by drop; while
- * all are out, nothing is asked for.
+ * stream_batch.c - many items as one: buffer. Batches are memory of the arena, given back by drop;
+ * while all are out, nothing is asked for.
  */
 #include "futures/stream.h"
 

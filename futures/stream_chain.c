@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_chain.c - one stream after the other: concat, start_with, on_error_resume, retry. Each has one
- * input at a time; what was asked for and not sent is asked of the next one.
+ * stream_chain.c - one stream after the other: concat, start_with, on_error_resume, retry. Each has
+ * one input at a time; what was asked for and not sent is asked of the next one.
  */
 #include "futures/stream.h"
 

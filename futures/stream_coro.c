@@ -391,7 +391,7 @@ struct there {
 	void *arg;
 	weir_item_drop_fn drop;
 	unsigned core, room;
-	int error;			/* what the stream ended with here, before chan was closed */
+	int error; /* what the stream ended with here, before chan was closed */
 	int res;			/* of the pipeline there, or why there was none */
 	struct weir_coro *coro;		/* waits for it */
 };

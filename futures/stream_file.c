@@ -2,8 +2,8 @@
 /*
  * stream_file.c - files as streams: pieces and lines of them, and items written to them.
  *
- * Pieces are memory of the arena, a fixed number, handed out and given back by drop: while all are in
- * use nothing is read. Each that is out keeps the arena.
+ * Pieces are memory of the arena, a fixed number, handed out and given back by drop: while all are
+ * in use nothing is read. Each that is out keeps the arena.
  */
 #include "futures/stream.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_group.c - one stream as many: group_by and window. What is sent are streams (outlets), each
- * with a ring for what its subscriber has not asked for yet. One item at a time is asked for above,
- * and none while an outlet is full or, for lack of a free one, a new window could not be opened.
+ * stream_group.c - one stream as many: group_by and window. What is sent are streams (outlets),
+ * each with a ring for what its subscriber has not asked for yet. One item at a time is asked for
+ * above, and none while an outlet is full or, for lack of a free one, a new window could not be
+ * opened.
  *
- *	FREE --first item--> NEW --sent below--> OPEN --its last item is in--> CLOSED --all taken--> FREE
+ *	FREE --first item--> NEW --sent below--> OPEN --last in--> CLOSED --all taken--> FREE
  *
  * Outlets that are NEW wait for demand below; there are never more of them than outlets.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_join.c - several streams at once, whose items meet: amb, zip, combine_latest, with_latest_from.
- * (merge, where they do not, is in stream_merge.c.)
+ * stream_join.c - several streams at once, whose items meet: amb, zip, combine_latest,
+ * with_latest_from. (merge, where they do not, is in stream_merge.c.)
  */
 #include "futures/stream.h"
 

@@ -3,9 +3,9 @@
  * stream_merge.c - several streams as one: merge, flat_map, concat_map, switch_map.
  *
  * Each has slots; a slot has a stream and a ring for what of it was not asked for yet. Slots are
- * served in turn, an item each, so none is starved. A slot of merge has its stream for good. Those of
- * the others have an arena of their own, in which the stream for an item is made; it is emptied and
- * used again once everything in it has ended:
+ * served in turn, an item each, so none is starved. A slot of merge has its stream for good. Those
+ * of the others have an arena of their own, in which the stream for an item is made; it is emptied
+ * and used again once everything in it has ended:
  *
  *	FREE --an item--> LIVE --its stream ended--> DRAINS --ring empty--> ENDING --idle--> FREE
  *

@@ -170,14 +170,14 @@ static void take_request(struct weir_subscription *out, int64_t n)
 {
 	struct weir__stage *stage = weir__stage_of_out(out);
 	struct applies *take = weir_container_of(stage, struct applies, stage);
-	uint64_t left = take->left - (uint64_t)stage->demand;
+	int64_t before = stage->demand;
 
-	if (n > 0 && (uint64_t)n > left)
-		n = (int64_t)left;
-	if (n == 0)
+	if (!weir__stage_demand(stage, n))
 		return;
-	if (weir__stage_demand(stage, n))
-		weir__stage_ask(stage, n);
+	if ((uint64_t)stage->demand > take->left)
+		stage->demand = (int64_t)take->left;
+	if (stage->demand > before)
+		weir__stage_ask(stage, stage->demand - before);
 }
 
 static void take_subscribed(struct weir_subscriber *in, struct weir_subscription *up)

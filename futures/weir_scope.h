@@ -8,8 +8,7 @@
  *		return r;
  *	weir_scope_go(&scope, fetch, &left);		a coroutine each
  *	weir_scope_go(&scope, fetch, &right);
- *	return weir_scope_join(&scope, NULL);		both have ended: left and right are ours
- *again
+ *	return weir_scope_join(&scope, NULL);		both have ended
  *
  * A scope is opened by a coroutine, its owner, and closed by joining it. Its children are
  * coroutines of the same worker, started by weir_scope_go() from the owner or from another child.

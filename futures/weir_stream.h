@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weir_stream.h - values over time, at the pace of who takes them: the protocol, and what streams of
- * one pipeline share.
+ * weir_stream.h - values over time, at the pace of who takes them: the protocol, and what streams
+ * of one pipeline share.
  *
  *	struct weir_arena *arena;
  *	struct weir_stream *stream;
@@ -21,9 +21,9 @@
  *	           --request(n)-->  <--next(item)-- (at most n)
  *	           --cancel-->  or  <--ended(error)-- (0: complete), then nothing
  *
- * All stages of a pipeline live in its arena: one allocation, and one free once the pipeline is over
- * and everything it started has ended. Stages never fail to be made: what is wrong (a full arena,
- * a count of 0) is the result of the pipeline, so calls nest without checks between them.
+ * All stages of a pipeline live in its arena: one allocation, and one free once the pipeline is
+ * over and everything it started has ended. Stages never fail to be made: what is wrong (a full
+ * arena, a count of 0) is the result of the pipeline, so calls nest without checks between them.
  *
  * Items are owned: next() gives an item away. A stream knows how its items are freed (drop), and
  * who loses one (a filter, a cancelled stage, an overflow) frees it. A stream is subscribed to
@@ -185,13 +185,14 @@ struct weir_arena_info {
 	unsigned running;	/* terminal operations */
 };
 
+/* Levels. */
 WEIR_API void weir_arena_info(const struct weir_arena *arena, struct weir_arena_info *ret_info);
 
 /* One stage of a pipeline in a listing. */
 struct weir_stage_info {
 	const char *name;	/* of the operation: "map", "merge" */
 	const char *state;	/* "idle", "active", "over" */
-	int64_t demand;		/* items asked for and not sent; WEIR_UNBOUNDED; -1: passed through */
+	int64_t demand; /* items asked for and not sent; WEIR_UNBOUNDED; -1: passed through */
 	uint64_t items;		/* sent; of stages that pass demand through, not counted */
 	unsigned buffered;	/* inside */
 	uint64_t dropped;	/* lost on purpose: overflow, sampling */

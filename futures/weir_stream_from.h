@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weir_stream_from.h - where streams begin. Cold ones produce when they are asked, and anew for each
- * subscriber; hot ones (subjects) produce whatever anybody does.
+ * weir_stream_from.h - where streams begin. Cold ones produce when they are asked, and anew for
+ * each subscriber; hot ones (subjects) produce whatever anybody does.
  *
  * Nothing here fails: what is wrong is what the stream ends with. arena owns what is returned.
  * Streams of connections and listeners are in weir_stream_net.h.
@@ -45,9 +45,9 @@ WEIR_API struct weir_stream *weir_stream_timer(struct weir_arena *arena, int64_t
 WEIR_API struct weir_stream *weir_stream_interval(struct weir_arena *arena, int64_t period_ns);
 
 /*
- * The result of future, which is consumed: res as number, or the value as ptr with res as size, freed
- * by drop; a rejection is the error. Cancelling the stream cancels the future; the pipeline is over
- * when that has ended.
+ * The result of future, which is consumed: res as number, or the value as ptr with res as size,
+ * freed by drop; a rejection is the error. Cancelling the stream cancels the future; the pipeline
+ * is over when that has ended.
  */
 WEIR_API struct weir_stream *weir_stream_future(struct weir_arena *arena,
 						struct weir_future *future,
@@ -94,9 +94,10 @@ WEIR_API struct weir_stream *weir_stream_file_chunks(struct weir_arena *arena,
 						     unsigned pieces);
 
 /*
- * Lines of file, without their line feed: text and size, and a 0 behind it, to be read until the item
- * is dropped. Up to lines (at least 1) of them are held at once, each in size_max + 1 bytes of the
- * arena, and reading waits while all are. A line longer than size_max ends the stream with -EMSGSIZE.
+ * Lines of file, without their line feed: text and size, and a 0 behind it, to be read until the
+ * item is dropped. Up to lines (at least 1) of them are held at once, each in size_max + 1 bytes of
+ * the arena, and reading waits while all are. A line longer than size_max ends the stream with
+ * -EMSGSIZE.
  */
 WEIR_API struct weir_stream *weir_stream_file_lines(struct weir_arena *arena,
 						    struct weir_file *file, size_t size_max,
@@ -117,7 +118,7 @@ struct weir_subject_opts {
 	unsigned subscribers_max;	/* default 8 */
 	weir_item_drop_fn drop;
 	void (*keep)(struct weir_item item);
-	unsigned replay;		/* the last so many are sent to a new one first. Default 0 */
+	unsigned replay; /* the last so many are sent to a new one first. Default 0 */
 };
 
 /* opts may be NULL. NULL when the arena is full. */
@@ -127,7 +128,8 @@ WEIR_API struct weir_subject *weir_subject_create(struct weir_arena *arena,
 /* The stream: any number of subscribers up to the bound, -ENOBUFS for more. */
 WEIR_API struct weir_stream *weir_subject_stream(struct weir_subject *subject);
 
-/* Gives item to all. Returns how many took it; -EPIPE after the end, -EPROTO (it is the caller's). */
+/* Gives item to all. Returns how many took it; -EPIPE after the end, -EPROTO (it is the caller's).
+ */
 WEIR_API int weir_subject_push(struct weir_subject *subject, struct weir_item item);
 
 /* The end, for all: 0 or an error. Once. */

@@ -57,7 +57,8 @@ typedef int64_t (*weir_stream_key_fn)(struct weir_item item, void *arg);
 WEIR_API struct weir_stream *weir_stream_distinct_until_changed(struct weir_stream *stream,
 								weir_stream_key_fn key, void *arg);
 
-/* count items first, at each subscription: lent as long as arena lives, and freed as stream's are. */
+/* count items first, at each subscription: lent as long as arena lives, and freed as stream's are.
+ */
 WEIR_API struct weir_stream *weir_stream_start_with(struct weir_stream *stream,
 						    const struct weir_item *items, size_t count);
 
@@ -78,9 +79,10 @@ WEIR_API struct weir_stream *weir_stream_buffer(struct weir_stream *stream, unsi
 						int64_t ns, unsigned batches);
 
 /*
- * The same as streams: each item's ptr is a struct weir_stream of up to count items, or of what came
- * in ns after the first. Up to four windows are there at once; while all are, nothing is asked for:
- * subscribe to each (weir_stream_import() for a pipeline in another arena), if only to cancel it.
+ * The same as streams: each item's ptr is a struct weir_stream of up to count items, or of what
+ * came in ns after the first. Up to four windows are there at once; while all are, nothing is asked
+ * for: subscribe to each (weir_stream_import() for a pipeline in another arena), if only to cancel
+ * it.
  */
 WEIR_API struct weir_stream *weir_stream_window(struct weir_stream *stream, unsigned count,
 						int64_t ns);
@@ -96,8 +98,8 @@ WEIR_API struct weir_stream *weir_stream_group_by(struct weir_stream *stream,
 						  unsigned groups, unsigned room);
 
 /*
- * The stream that item stands for, made in arena, which is empty and lives until that stream is over;
- * item is lent as long. NULL is an empty stream.
+ * The stream that item stands for, made in arena, which is empty and lives until that stream is
+ * over; item is lent as long. NULL is an empty stream.
  */
 typedef struct weir_stream *(*weir_stream_inner_fn)(struct weir_arena *arena,
 						    struct weir_item item, void *arg);
@@ -105,13 +107,13 @@ typedef struct weir_stream *(*weir_stream_inner_fn)(struct weir_arena *arena,
 /* Zero means the default for every member. */
 struct weir_inner_opts {
 	unsigned streams;	/* at once, of flat_map. Default 4 */
-	unsigned room;		/* items of each that wait to be asked for, of flat_map. Default 8 */
+	unsigned room; /* items of each that wait to be asked for, of flat_map. Default 8 */
 	size_t size;		/* of each arena. Default 1024 */
 	weir_item_drop_fn drop;	/* of what the streams send */
 };
 
-/* What the inner streams send, in any order; all of the first, then of the second, ...; of the latest
- * only: an item ends the inner stream before. opts may be NULL. */
+/* What the inner streams send, in any order; all of the first, then of the second, ...; of the
+ * latest only: an item ends the inner stream before. opts may be NULL. */
 WEIR_API struct weir_stream *weir_stream_flat_map(struct weir_stream *stream,
 						  weir_stream_inner_fn fn, void *arg,
 						  const struct weir_inner_opts *opts);
@@ -127,9 +129,9 @@ WEIR_API struct weir_stream *weir_stream_switch_map(struct weir_stream *stream,
 #define WEIR_STREAMS_MAX 32
 
 /*
- * count streams of one arena, 1 to WEIR_STREAMS_MAX, whose items are freed alike: as they come (up to 8
- * items of each wait to be asked for); one after the other; whoever is first to send or end, the
- * others are cancelled. The array is read during the call. Errors are passed on at once.
+ * count streams of one arena, 1 to WEIR_STREAMS_MAX, whose items are freed alike: as they come (up
+ * to 8 items of each wait to be asked for); one after the other; whoever is first to send or end,
+ * the others are cancelled. The array is read during the call. Errors are passed on at once.
  */
 WEIR_API struct weir_stream *weir_stream_merge(struct weir_stream *const *streams, unsigned count);
 WEIR_API struct weir_stream *weir_stream_concat(struct weir_stream *const *streams, unsigned count);
@@ -206,8 +208,8 @@ enum weir_share_how {
 
 /*
  * One stream for several subscribers (subscribers_max; more: -ENOBUFS), at the pace of the slowest.
- * The last replay items are kept, and sent first to who comes later. With keep, which takes one more
- * reference, each subscriber is given one of its own, freed by stream's drop; keep NULL: items
+ * The last replay items are kept, and sent first to who comes later. With keep, which takes one
+ * more reference, each subscriber is given one of its own, freed by stream's drop; keep NULL: items
  * are lent to subscribers, during next(), and freed when all have seen them.
  */
 WEIR_API struct weir_stream *weir_stream_share(struct weir_stream *stream, enum weir_share_how how,

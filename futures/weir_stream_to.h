@@ -3,8 +3,8 @@
  * weir_stream_to.h - where streams end: what asks for items, and says by a future when all is over.
  *
  * Each consumes stream and, with the last one that runs in it, the arena: when the future is
- * settled, nothing of the pipeline runs any more, and nothing that it was lent is in use. Cancelling
- * the future cancels the pipeline. It is rejected with what the stream ended with, with
+ * settled, nothing of the pipeline runs any more, and nothing that it was lent is in use.
+ * Cancelling the future cancels the pipeline. It is rejected with what the stream ended with, with
  * weir_arena_error(), or -ENOBUFS at futures_max, -EDEADLK outside a worker, -EPROTO on another
  * one: then the arena is gone as well.
  */
@@ -31,7 +31,8 @@ WEIR_API struct weir_future *weir_stream_for_each(struct weir_stream *stream,
 /* Changes *acc by item, which is lent during the call. A negative errno ends the pipeline. */
 typedef int (*weir_stream_fold_fn)(struct weir_item *acc, struct weir_item item, void *arg);
 
-/* Folds all items into *acc, lent until the future is settled. Fulfilled with how many there were. */
+/* Folds all items into *acc, lent until the future is settled. Fulfilled with how many there were.
+ */
 WEIR_API struct weir_future *weir_stream_reduce(struct weir_stream *stream, struct weir_item *acc,
 						weir_stream_fold_fn fn, void *arg);
 

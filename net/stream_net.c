@@ -5,8 +5,8 @@
  * A connection is paused unless the coroutine that reads it waits for data: so the kernel receives
  * only what was asked for, and what one receive had taken before it was disarmed.
  *
- * An item is where its bytes lie, and drop is given nothing else: the buffer is found by its address,
- * and whose it is stands in the ring's table of buffers.
+ * An item is where its bytes lie, and drop is given nothing else: the buffer is found by its
+ * address, and whose it is stands in the ring's table of buffers.
  */
 #include "futures/stream.h"
 #include "futures/weir_sync.h"

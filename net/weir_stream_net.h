@@ -28,17 +28,18 @@ WEIR_API struct weir_stream *weir_stream_conn(struct weir_arena *arena, struct w
 					      unsigned leases);
 
 /*
- * Who connects to address: ptr is a struct weir_conn, the receiver's to close. A connection that was
- * not asked for waits, up to room of them; more are closed at once, and counted as dropped. opts as
- * of weir_listener_create(). Cancelling, or draining the service, stops listening; the pipeline is
- * over when the last connection is gone. Ends with the errors of weir_listener_create().
+ * Who connects to address: ptr is a struct weir_conn, the receiver's to close. A connection that
+ * was not asked for waits, up to room of them; more are closed at once, and counted as dropped.
+ * opts as of weir_listener_create(). Cancelling, or draining the service, stops listening; the
+ * pipeline is over when the last connection is gone. Ends with the errors of
+ * weir_listener_create().
  */
 WEIR_API struct weir_stream *weir_stream_listen(struct weir_arena *arena, const char *address,
 						const struct weir_serve_opts *opts, unsigned room);
 
 /*
- * Writes each item (ptr and size) to conn, which is lent: asks for more when the output is below its
- * mark. Fulfilled with how many items there were, when all are in the output (weir_conn_flush()
+ * Writes each item (ptr and size) to conn, which is lent: asks for more when the output is below
+ * its mark. Fulfilled with how many items there were, when all are in the output (weir_conn_flush()
  * waits for the kernel); rejected with the errors of weir_conn_write_all(). Neither ends nor closes
  * conn.
  */

@@ -10,7 +10,7 @@
  * -ENOBUFS). The last eighth is for those who hold none: they may take one at a time, so
  * that a few handlers which do not read cannot stop all the others. Those who get nothing wait in
  * two lines: the hungry, who hold none, go on as soon as a buffer is back; the starved when a
- *quarter is.
+ * quarter is.
  */
 #ifndef WEIR_RING_BUFS_H
 #define WEIR_RING_BUFS_H

@@ -8,8 +8,8 @@
  *	expect(weir_stream_take(cold("-a-b-c|"), 2), "-a-(b|)");
  *
  * cold() begins when it is subscribed to; hot() has begun when it was made. An item that was not
- * asked for waits (cold) or is lost (hot); one that is sent without demand fails the test. Each item
- * that was made must come out, or be dropped, once: expect() counts.
+ * asked for waits (cold) or is lost (hot); one that is sent without demand fails the test. Each
+ * item that was made must come out, or be dropped, once: expect() counts.
  */
 #ifndef WEIR_TESTS_FUTURES_MARBLES_H
 #define WEIR_TESTS_FUTURES_MARBLES_H
@@ -106,9 +106,9 @@ static void marble_request(struct weir_subscription *subscription, int64_t n)
 {
 	struct marble *marble = weir_container_of(subscription, struct marble, subscription);
 
-	assert_true(n > 0);
 	if (!marble->down)
 		return;
+	assert_true(n > 0);
 	if (__builtin_add_overflow(marble->demand, n, &marble->demand))
 		marble->demand = WEIR_UNBOUNDED;
 	if (marble->waits)

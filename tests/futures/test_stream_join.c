@@ -100,7 +100,8 @@ static void combine_latest_sends_at_each_item_what_all_have(void)
 	expect(weir_stream_combine_latest(MERGE(cold("a-|"), cold("--1-2|")), sum, NULL, NULL),
 	       "--b-c|");
 	expect(weir_stream_combine_latest(MERGE(cold("a--"), cold("-|")), sum, NULL, NULL), "-|");
-	expect(weir_stream_combine_latest(MERGE(cold("a-#"), cold("-1-2|")), sum, NULL, NULL), "-b#");
+	expect(weir_stream_combine_latest(MERGE(cold("a-#"), cold("-1-2|")), sum, NULL, NULL),
+	       "-b#");
 	end_arena();
 }
 
@@ -216,7 +217,8 @@ static int64_t twice_later(int error, unsigned attempt, void *arg)
 static void retry_when_asks_whether_and_when(void)
 {
 	new_arena();
-	expect(weir_stream_take(weir_stream_retry_when(cold("#"), twice_later, NULL), 9), "------#");
+	expect(weir_stream_take(weir_stream_retry_when(cold("#"), twice_later, NULL), 9),
+	       "------#");
 	expect(weir_stream_take(weir_stream_retry_when(cold("a#"), twice_later, NULL), 3),
 	       "a--a--(a|)");
 	end_arena();
