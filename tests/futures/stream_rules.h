@@ -329,6 +329,7 @@ static struct weir_stream *enter_arena(unsigned index, bool fails)
 {
 	/* Shown when a test fails. */
 	print_message("publisher %u\n", index);
+	probe = (struct probe){ 0 };
 	new_arena();
 	return publishers[index](fails);
 }
