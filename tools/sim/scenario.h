@@ -12,6 +12,7 @@
 
 #include <weir.h>
 
+extern const struct weir_sim_scenario scenario_admit;
 extern const struct weir_sim_scenario scenario_cancel;
 extern const struct weir_sim_scenario scenario_chan;
 extern const struct weir_sim_scenario scenario_commit;
