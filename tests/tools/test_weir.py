@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""test_weir.py WEIR ASK_CORE ECHO HTTP_HELLO - the command and the examples as a user meets
-them: real processes, sockets and curl, right input and wrong.
+"""test_weir.py WEIR ASK_CORE ECHO HTTP_HELLO HTTP_ADMIT - the command and the examples
+as a user meets them: real processes, sockets and curl, right input and wrong.
 
 Prints what cmocka prints, so that each case is counted.
 """
@@ -23,7 +23,7 @@ import xml.etree.ElementTree
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../check"))
 from deny_uring import deny     # noqa: E402: found by the line above
 
-WEIR, ASK_CORE, ECHO, HTTP_HELLO = sys.argv[1:5]
+WEIR, ASK_CORE, ECHO, HTTP_HELLO, HTTP_ADMIT = sys.argv[1:6]
 TIMEOUT = 60     # a machine that builds something beside it is slow
 
 
@@ -521,6 +521,33 @@ def the_examples_do_what_they_say():
         finally:
             process.kill()
             process.wait()
+
+
+def read_answer(sock):
+    with sock, sock.makefile("rb") as stream:
+        head = stream.readline()
+        for line in iter(stream.readline, b"\r\n"):
+            head += line
+    return int(head.split()[1]), b"\r\nRetry-After: " in head
+
+
+def the_example_of_admission_refuses_what_it_cannot_do_and_is_well():
+    port = free_port()
+    process, first = start_example(HTTP_ADMIT, port)
+    try:
+        crowd = [first] + [socket.create_connection(("127.0.0.1", port), TIMEOUT)
+                           for _ in range(400)]
+        for i, sock in enumerate(crowd):
+            path = b"/batch" if i % 2 else b"/"
+            sock.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert curl(f"http://127.0.0.1:{port}/health") == b"well\n"
+        answers = [read_answer(sock) for sock in crowd]
+        assert set(answers) == {(200, False), (503, True)}, set(answers)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main():

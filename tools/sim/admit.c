@@ -100,7 +100,8 @@ static int ask(struct house *house)
 	else
 		r = weir_admit_enter(&house->admit, index, deadline_ns, &ticket);
 	look(house);
-	weir_sim_checkf(!late || r == -ESHUTDOWN, "admit: what has stopped lets nobody in", "%d", r);
+	weir_sim_checkf(!late || r == -ESHUTDOWN, "admit: what has stopped lets nobody in", "%d",
+			r);
 	if (r < 0) {
 		judge_refusal(house, &ticket, r);
 		return r;
