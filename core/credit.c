@@ -285,7 +285,8 @@ int weir_credit_take_reserve(struct weir_credit *credit, uint64_t items, uint64_
 	return 0;
 }
 
-int weir_credit_give(struct weir_credit *credit, uint64_t items, uint64_t bytes)
+int weir__credit_give_for(struct weir_credit *credit, const struct weir_coro *coro, uint64_t items,
+			  uint64_t bytes)
 {
 	struct weir_credit *level;
 
@@ -294,13 +295,19 @@ int weir_credit_give(struct weir_credit *credit, uint64_t items, uint64_t bytes)
 	if (weir_unlikely(items > credit->items_ || bytes > credit->bytes_))
 		return -EINVAL;
 	for (level = credit; level; level = level->parent_) {
-		level->giver_ = number_of(weir__self->coros.current);
+		level->giver_ = number_of(coro);
 		level->items_ -= items;
 		level->bytes_ -= bytes;
 		press(level);
 	}
 	feed_levels(credit);
 	return 0;
+}
+
+int weir_credit_give(struct weir_credit *credit, uint64_t items, uint64_t bytes)
+{
+	return weir__credit_give_for(credit, weir__self ? weir__self->coros.current : NULL, items,
+				     bytes);
 }
 
 /* --- watching --- */

@@ -21,6 +21,10 @@ struct weir_credit_taker {
 /* The level that has no room for taker, or NULL: it is next. */
 struct weir_credit *weir__credit_lacking(const struct weir_credit_taker *taker);
 
+/* weir_credit_give() for coro (may be NULL), who is served by somebody else. */
+int weir__credit_give_for(struct weir_credit *credit, const struct weir_coro *coro, uint64_t items,
+			  uint64_t bytes);
+
 /* Around the wait of the running coroutine, if there is one. */
 void weir__credit_wait_begin(struct weir_credit_taker *taker);
 void weir__credit_wait_end(struct weir_credit_taker *taker);

@@ -135,7 +135,7 @@ WEIR_API int weir_credit_info(const struct weir_credit *credit, struct weir_cred
 /*
  * Coroutines that wait for each other: that of links[i] waits for room in its credit, which that of
  * the next link (after the last: the first) was the last one to take or to give back; so with two
- * bounded queues between two stages that both are full.
+ * bounded queues between two stages that both are full. A channel takes part by its credit.
  */
 struct weir_credit_ring {
 	unsigned count;

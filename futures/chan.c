@@ -11,7 +11,7 @@
 #include "core/alloc.h"
 #include "core/handover.h"
 #include "core/jump_return.h"
-#include "core/weir_credit.h"
+#include "core/credit.h"
 
 #define ACROSS_CAPACITY_MAX (1u << 24)
 
@@ -79,6 +79,15 @@ static void give_credit(struct weir_chan *chan, unsigned count)
 {
 	if (weir_unlikely(chan->credit != NULL))
 		weir_credit_give(chan->credit, count, count * chan->item_size);
+}
+
+/* It is w's coroutine that received, though another one runs. */
+static void give_credit_for(struct weir_chan *chan, const struct weir_chan_wait *w)
+{
+	const struct chan_party *party = w->party_;
+
+	if (weir_unlikely(chan->credit != NULL))
+		weir__credit_give_for(chan->credit, party->wait.coro, 1, chan->item_size);
 }
 
 /* --- who waits --- */
@@ -187,7 +196,7 @@ static inline void push(struct weir_chan *chan, struct chan_lane *lane, const vo
 	if (w) {
 		chan_copy(w->item_, item, chan->item_size);
 		w->left_--;
-		give_credit(chan, 1);
+		give_credit_for(chan, w);
 		chan_fire(w, 0);
 	} else {
 		put(chan, lane, item);

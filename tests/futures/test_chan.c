@@ -539,6 +539,77 @@ static int read_value(struct weir_chan_reader *reader)
 	return r ? r : value;
 }
 
+struct stage {
+	struct weir_chan *from, *to;
+	struct weir_coro *coro;
+};
+
+/* Makes two of one. */
+static int doubles(void *arg)
+{
+	struct stage *stage = arg;
+	int item, r;
+
+	do {
+		r = weir_chan_receive(stage->from, &item, WEIR_NEVER);
+		for (int i = 0; i < 2 && !r; i++)
+			r = weir_chan_send(stage->to, &item, WEIR_NEVER);
+	} while (!r);
+	return r;
+}
+
+/* Each waits with an item for room that only the other one makes. */
+static void full_channels_in_a_ring_are_found_by_their_credits(void)
+{
+	struct weir_credit credits[2];
+	struct weir_chan *chans[2];
+	struct stage stages[2];
+	struct weir_credit_ring ring;
+
+	for (int i = 0; i < 2; i++) {
+		weir_credit_init(&credits[i], &(struct weir_credit_opts){
+			.name = i ? "answers" : "requests", .items_max = 3 });
+		chans[i] = make((struct weir_chan_opts){ .capacity = 8, .credit = &credits[i] });
+	}
+	for (int i = 0; i < 2; i++) {
+		stages[i] = (struct stage){ .from = chans[i], .to = chans[!i] };
+		stages[i].coro = start(doubles, &stages[i]);
+	}
+	turns(2);
+	assert_int_equal(weir_chan_send(chans[0], &(int){ 1 }, WEIR_NEVER), 0);
+	weir_sleep(2 * WEIR_S);
+	assert_int_equal(weir_credit_ring_find(WEIR_S, &ring), 0);
+	assert_int_equal(ring.count, 2);
+	assert_string_not_equal(ring.links[0].credit, ring.links[1].credit);
+	for (int i = 0; i < 2; i++)
+		weir_coro_cancel(stages[i].coro);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(weir_coro_join(stages[i].coro, WEIR_NEVER, NULL), 0);
+		assert_int_equal(weir_chan_destroy(chans[i]), 0);
+		assert_int_equal(weir_credit_fini(&credits[i]), 0);
+	}
+}
+
+/* The last one who received was in line, and was given the item: it is the one to wait for. */
+static void who_waited_for_an_item_is_the_one_who_makes_room(void)
+{
+	struct weir_credit credit;
+	struct weir_chan *chan;
+	struct stage stage;
+
+	weir_credit_init(&credit, &(struct weir_credit_opts){ .items_max = 1 });
+	chan = make((struct weir_chan_opts){ .capacity = 2, .credit = &credit });
+	stage = (struct stage){ .from = chan, .to = chan };
+	stage.coro = start(doubles, &stage);
+	turns(2);
+	assert_int_equal(weir_chan_send(chan, &(int){ 1 }, WEIR_NEVER), 0);
+	assert_int_equal(credit.giver_, stage.coro->number);
+	weir_coro_cancel(stage.coro);
+	assert_int_equal(weir_coro_join(stage.coro, WEIR_NEVER, NULL), 0);
+	assert_int_equal(weir_chan_destroy(chan), 0);
+	assert_int_equal(weir_credit_fini(&credit), 0);
+}
+
 static void every_reader_has_every_item_since_it_came_and_the_slowest_holds_up(void)
 {
 	struct weir_chan *chan =
@@ -818,6 +889,8 @@ int main(void)
 		on_worker(
 			who_waits_for_much_room_is_not_overtaken_and_lets_others_go_when_it_leaves),
 		on_worker(an_item_takes_credit_while_it_is_inside),
+		on_worker(full_channels_in_a_ring_are_found_by_their_credits),
+		on_worker(who_waited_for_an_item_is_the_one_who_makes_room),
 		on_worker(every_reader_has_every_item_since_it_came_and_the_slowest_holds_up),
 		on_worker(readers_that_wait_have_the_item_at_once),
 		on_worker(a_watch_gives_the_latest_and_never_holds_up),
