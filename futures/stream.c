@@ -56,6 +56,7 @@ void weir__stage_subscribe(struct weir_stream *stream, struct weir_subscriber *d
 		return;
 	}
 	stage->down = down;
+	stage->send = down->ops->next;
 	stage->over = false;
 	stage->up = NULL;
 	stage->demand = 0;

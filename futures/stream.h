@@ -50,6 +50,7 @@ struct weir__stage {
 	struct weir_subscription out;
 	struct weir_subscription *up;	/* NULL before subscribed(), and once it is over */
 	struct weir_subscriber *down;	/* NULL: nobody has subscribed */
+	void (*send)(struct weir_subscriber *down, struct weir_item item);	/* down's next() */
 	struct weir_stream *source; /* what it subscribes to; NULL for what has none, or several */
 	const struct weir__stage_kind *kind;
 	const char *name;		/* NULL: the kind's */
@@ -182,7 +183,7 @@ static inline void weir__stage_lose(struct weir__stage *stage, struct weir_item 
 
 static inline void weir__stage_send(struct weir__stage *stage, struct weir_item item)
 {
-	stage->down->ops->next(stage->down, item);
+	stage->send(stage->down, item);
 }
 
 /* Asks what is above for n more, unless it is over. */
@@ -221,7 +222,7 @@ static inline void weir__stage_give(struct weir__stage *stage, struct weir_item 
 {
 	weir__demand_use(&stage->demand);
 	stage->items++;
-	stage->down->ops->next(stage->down, item);
+	stage->send(stage->down, item);
 }
 
 /* --- a bounded queue of items, in memory of the arena --- */

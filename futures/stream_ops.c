@@ -4,9 +4,13 @@
  */
 #include "futures/stream.h"
 
+enum step { MAP, FILTER, SCAN };
+
 /* What asks nothing but a function. */
 struct applies {
 	struct weir__stage stage;
+	struct applies *below;		/* a fused step that takes what this one makes, or NULL */
+	enum step step;
 	union {
 		weir_stream_map_fn map;
 		weir_stream_test_fn test;
@@ -58,69 +62,12 @@ static inline void skip_item(struct weir__stage *stage, struct weir_item item)
 	weir__stage_ask(stage, 1);
 }
 
-/* --- map --- */
+/* --- map, filter, scan: fused --- */
 
-static void map_next(struct weir_subscriber *in, struct weir_item item)
-{
-	struct applies *map = applies_of(in);
-	int r;
-
-	if (is_lost(&map->stage, item))
-		return;
-	r = map->map(&item, map->arg);
-	if (weir_unlikely(r < 0)) {
-		weir__stage_lose(&map->stage, item);
-		weir__stage_end(&map->stage, r);
-	} else {
-		weir__stage_send(&map->stage, item);
-	}
-}
-
-struct weir_stream *weir_stream_map(struct weir_stream *stream, weir_stream_map_fn fn, void *arg,
-				    weir_item_drop_fn drop)
-{
-	static const struct weir_subscriber_ops in = WEIR__STAGE_IN(map_next);
-	static const struct weir__stage_kind kind = { .name = "map" };
-	struct applies *map = make(stream, &kind, &in, arg);
-
-	if (!fn)
-		return weir__arena_fail(stream->arena, -EINVAL);
-	if (map) {
-		map->map = fn;
-		map->stage.stream.drop = drop;
-	}
-	return stream_of(map, stream);
-}
-
-/* --- filter --- */
-
-static void filter_next(struct weir_subscriber *in, struct weir_item item)
-{
-	struct applies *filter = applies_of(in);
-
-	if (is_lost(&filter->stage, item))
-		return;
-	if (filter->test(item, filter->arg))
-		weir__stage_send(&filter->stage, item);
-	else
-		skip_item(&filter->stage, item);
-}
-
-struct weir_stream *weir_stream_filter(struct weir_stream *stream, weir_stream_test_fn test,
-				       void *arg)
-{
-	static const struct weir_subscriber_ops in = WEIR__STAGE_IN(filter_next);
-	static const struct weir__stage_kind kind = { .name = "filter" };
-	struct applies *filter = make(stream, &kind, &in, arg);
-
-	if (!test)
-		return weir__arena_fail(stream->arena, -EINVAL);
-	if (filter)
-		filter->test = test;
-	return stream_of(filter, stream);
-}
-
-/* --- scan --- */
+/*
+ * What has such a step below it hands the item on in a loop, not by a call: a step costs its
+ * function and little else. All else (demand, the end, listings) goes from stage to stage.
+ */
 
 static void start_over(struct weir__stage *stage)
 {
@@ -131,31 +78,117 @@ static void start_over(struct weir__stage *stage)
 	applies->flag = false;
 }
 
-static void scan_next(struct weir_subscriber *in, struct weir_item item)
+static void fused_next(struct weir_subscriber *in, struct weir_item item);
+
+static void start_fused(struct weir__stage *stage)
 {
-	struct applies *scan = applies_of(in);
+	struct applies *applies = weir_container_of(stage, struct applies, stage);
+
+	start_over(stage);
+	applies->below = stage->send == fused_next ? applies_of(stage->down) : NULL;
+}
+
+/* step failed with item in hand. */
+static void step_fails(struct applies *step, struct weir_item item, int error)
+{
+	weir__stage_lose(&step->stage, item);
+	weir__stage_end(&step->stage, error);
+}
+
+/* False: item goes no further. */
+static inline bool step_run(struct applies *step, struct weir_item *item)
+{
 	int r;
 
-	if (is_lost(&scan->stage, item))
+	switch (step->step) {
+	case MAP:
+		r = step->map(item, step->arg);
+		if (weir_likely(r >= 0))
+			return true;
+		step_fails(step, *item, r);
+		return false;
+	case FILTER:
+		if (step->test(*item, step->arg))
+			return true;
+		skip_item(&step->stage, *item);
+		return false;
+	default:
+		r = step->fold(&step->acc, *item, step->arg);
+		if (weir_unlikely(r < 0)) {
+			step_fails(step, *item, r);
+			return false;
+		}
+		weir__stage_lose(&step->stage, *item);
+		/* By halves: fold has just written one, and a load of both would wait for it. */
+		item->number = __atomic_load_n(&step->acc.number, __ATOMIC_RELAXED);
+		item->size = __atomic_load_n(&step->acc.size, __ATOMIC_RELAXED);
+		return true;
+	}
+}
+
+static void fused_next(struct weir_subscriber *in, struct weir_item item)
+{
+	struct applies *step = applies_of(in);
+
+	if (is_lost(&step->stage, item))
 		return;
-	r = scan->fold(&scan->acc, item, scan->arg);
-	weir__stage_lose(&scan->stage, item);
-	if (weir_unlikely(r < 0))
-		weir__stage_end(&scan->stage, r);
-	else
-		weir__stage_send(&scan->stage, scan->acc);
+	while (step_run(step, &item)) {
+		if (step->below) {
+			step = step->below;
+			continue;
+		}
+		/* A function may have cancelled it all. */
+		if (weir_unlikely(step->stage.over))
+			weir__item_drop(&step->stage.stream, item);
+		else
+			weir__stage_send(&step->stage, item);
+		return;
+	}
+}
+
+static const struct weir_subscriber_ops fused_in = WEIR__STAGE_IN(fused_next);
+
+struct weir_stream *weir_stream_map(struct weir_stream *stream, weir_stream_map_fn fn, void *arg,
+				    weir_item_drop_fn drop)
+{
+	static const struct weir__stage_kind kind = { .name = "map", .start = start_fused };
+	struct applies *map = make(stream, &kind, &fused_in, arg);
+
+	if (!fn)
+		return weir__arena_fail(stream->arena, -EINVAL);
+	if (map) {
+		map->step = MAP;
+		map->map = fn;
+		map->stage.stream.drop = drop;
+	}
+	return stream_of(map, stream);
+}
+
+struct weir_stream *weir_stream_filter(struct weir_stream *stream, weir_stream_test_fn test,
+				       void *arg)
+{
+	static const struct weir__stage_kind kind = { .name = "filter", .start = start_fused };
+	struct applies *filter = make(stream, &kind, &fused_in, arg);
+
+	if (!test)
+		return weir__arena_fail(stream->arena, -EINVAL);
+	if (filter) {
+		filter->step = FILTER;
+		filter->test = test;
+	}
+	return stream_of(filter, stream);
 }
 
 struct weir_stream *weir_stream_scan(struct weir_stream *stream, struct weir_item acc,
 				     weir_stream_fold_fn fn, void *arg)
 {
-	static const struct weir_subscriber_ops in = WEIR__STAGE_IN(scan_next);
-	static const struct weir__stage_kind kind = { .name = "scan", .start = start_over };
-	struct applies *scan = make(stream, &kind, &in, arg);
+	static const struct weir__stage_kind kind = { .name = "scan", .start = start_fused };
+	struct applies *scan = make(stream, &kind, &fused_in, arg);
 
 	if (!fn)
 		return weir__arena_fail(stream->arena, -EINVAL);
 	if (scan) {
+		scan->step = SCAN;
 		scan->fold = fn;
 		scan->start = acc;
 		scan->stage.stream.drop = NULL;

@@ -25,6 +25,7 @@ static const struct {
 	{ "pool", micro_pool },
 	{ "seam", micro_seam },
 	{ "sim", micro_sim },
+	{ "stream", micro_stream },
 	{ "timer", micro_timer },
 };
 

@@ -27,6 +27,7 @@ int micro_mesh(micro_report_fn report);
 int micro_pool(micro_report_fn report);
 int micro_seam(micro_report_fn report);
 int micro_sim(micro_report_fn report);
+int micro_stream(micro_report_fn report);
 int micro_timer(micro_report_fn report);	/* and histograms */
 
 #endif
