@@ -25,6 +25,7 @@ extern const struct weir_sim_scenario scenario_http;
 extern const struct weir_sim_scenario scenario_mesh;
 extern const struct weir_sim_scenario scenario_pool;
 extern const struct weir_sim_scenario scenario_scope;
+extern const struct weir_sim_scenario scenario_stream;
 
 /* All of them, then NULL. */
 extern const struct weir_sim_scenario *const weir_scenarios[];

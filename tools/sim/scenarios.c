@@ -17,6 +17,7 @@ const struct weir_sim_scenario *const weir_scenarios[] = {
 	&scenario_chan,
 	&scenario_scope,
 	&scenario_pool,
+	&scenario_stream,
 	&scenario_admit,
 	&scenario_drain,
 	&weir__sim_raw,
