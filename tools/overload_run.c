@@ -18,7 +18,8 @@
 #include "ring/weir_run.h"
 
 #define CLOSED 8			/* clients that measure the capacity */
-#define CAPACITY_NS (300 * WEIR_MS)
+#define CAPACITY_NS (100 * WEIR_MS)
+#define CAPACITY_ROUNDS 5
 #define COROS_MAX 32768
 
 const struct overload_phase overload_phases[OVERLOAD_PHASES] = {
@@ -55,21 +56,33 @@ static int closed_client(void *arg)
 	return 0;
 }
 
+static double measure_rate(void)
+{
+	int64_t begun_ns = weir_clock();
+	uint64_t before = worked;
+
+	while (weir_clock() < begun_ns + CAPACITY_NS)
+		weir_yield();
+	return (double)(worked - before) * 1e9 / (double)(weir_clock() - begun_ns);
+}
+
+/* The best of a few rounds: what others do on this machine is not the service's. */
 static int measure_capacity(void)
 {
 	const struct weir_coro_opts opts = { .name = "closed", .detached = true };
-	int64_t begun_ns = weir_clock();
 	int r = 0;
 
 	measuring = true;
-	worked = 0;
 	for (unsigned i = 0; i < CLOSED && !r; i++) {
 		r = weir_coro_spawn(&opts, closed_client, NULL, NULL);
 		in_flight += !r;
 	}
-	while (!r && weir_clock() < begun_ns + CAPACITY_NS)
-		r = weir_yield();
-	run->capacity = (double)worked * 1e9 / (double)(weir_clock() - begun_ns);
+	for (unsigned i = 0; i < CAPACITY_ROUNDS && !r; i++) {
+		double rate = measure_rate();
+
+		if (rate > run->capacity)
+			run->capacity = rate;
+	}
 	measuring = false;
 	while (in_flight)
 		weir_yield();
