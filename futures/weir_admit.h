@@ -136,8 +136,9 @@ WEIR_API int weir_admit_fini(struct weir_admit *admit);
 
 /*
  * Asks for a ticket for a request of class index, whose answer is needed by deadline_ns (or the
- * coroutine's own deadline, when that is earlier); waits in line when it must. On success ticket is
- * to be given back by weir_ticket_done(), on this worker, by whoever.
+ * coroutine's own deadline, when that is earlier); waits in line when it must, and lets all that is
+ * ready run before it returns with a ticket: requests that only compute would else never meet in
+ * line. On success ticket is to be given back by weir_ticket_done(), on this worker, by whoever.
  * Returns 0; -EAGAIN, -ETIMEDOUT, -ECANCELED, -ESHUTDOWN: shed, for the reason in ticket->shed,
  * tell who asked; -EINVAL: no such class; -EDEADLK where it would wait outside a coroutine.
  */

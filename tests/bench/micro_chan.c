@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * micro_chan.c - what it costs to pass a value and to wait for each other: channels, select, locks,
- * scopes, credit; on a worker without a kernel.
+ * scopes, credit, tickets; on a worker without a kernel.
  */
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "core/weir_coro.h"
 #include "core/weir_credit.h"
 #include "core/worker.h"
+#include "futures/weir_admit.h"
 #include "futures/weir_chan.h"
 #include "futures/weir_scope.h"
 #include "futures/weir_sync.h"
@@ -200,6 +201,22 @@ static void credits(void)
 	      weir_credit_give(&credit, 1, 64));
 }
 
+/* The clock is a load here: a real one, read twice, adds about 40 ns. */
+static void tickets(void)
+{
+	const struct weir_admit_opts learned = { .limiter = { .kind = WEIR_LIMITER_VEGAS } };
+	struct weir_admit fixed, vegas;
+	struct weir_ticket ticket;
+
+	weir_assert(weir_admit_init(&fixed, NULL) == 0);
+	weir_assert(weir_admit_init(&vegas, &learned) == 0);
+	TIMED("admit: enter + done, fixed limit", 0,
+	      weir_admit_enter(&fixed, 0, WEIR_NEVER, &ticket);
+	      weir_ticket_done(&ticket, WEIR_TICKET_OK));
+	TIMED("admit: enter + done, Vegas", 0, weir_admit_enter(&vegas, 0, WEIR_NEVER, &ticket);
+	      weir_ticket_done(&ticket, WEIR_TICKET_OK));
+}
+
 /* --- scopes --- */
 
 static int nothing(void *arg)
@@ -229,6 +246,7 @@ static int body(void *arg)
 	select_of_two();
 	locks();
 	credits();
+	tickets();
 	scopes();
 	return 0;
 }

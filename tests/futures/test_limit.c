@@ -334,6 +334,27 @@ static void vegas_far_above_its_place_comes_back_in_a_few_rounds(void **state)
 	assert_true(weir_limiter_limit(&limiter) <= 60);
 }
 
+static void nonsense_keeps_the_limit_within_its_bounds(void **state)
+{
+	static const int64_t values[] = { INT64_MIN / 4, -1, 0, 1, 1000, WEIR_S, INT64_MAX / 4 };
+	uint64_t seed = 1;
+
+	(void)state;
+	for (int kind = WEIR_LIMITER_FIXED; kind <= WEIR_LIMITER_PID; kind++) {
+		struct weir_limiter limiter = make(&(struct weir_limiter_opts){
+			.kind = (enum weir_limiter_kind)kind, .limit_min = 2, .limit_max = 50,
+			.limit_initial = 5, .window_samples = 1 });
+
+		for (int i = 0; i < 100000; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			weir_limiter_sample(&limiter, values[(seed >> 33) % 7],
+					    values[(seed >> 40) % 7], (unsigned)(seed >> 60) * 10,
+					    seed >> 50 & 1);
+			assert_in_range(weir_limiter_limit(&limiter), 2, 50);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +375,7 @@ int main(void)
 		cmocka_unit_test(many_drops_at_once_are_one_reason_to_step_back),
 		cmocka_unit_test(calls_that_began_before_a_step_do_not_cause_another),
 		cmocka_unit_test(aimd_steps_back_for_calls_longer_than_its_timeout),
+		cmocka_unit_test(nonsense_keeps_the_limit_within_its_bounds),
 		cmocka_unit_test(vegas_far_above_its_place_comes_back_in_a_few_rounds),
 	};
 
