@@ -359,7 +359,7 @@ struct weir_arena *weir__arena_inner(struct weir_arena *outer, void *memory, siz
 
 void weir__arena_reset(struct weir_arena *arena)
 {
-	weir_assert(!arena->holds && !arena->running);
+	weir_assert(!weir__arena_is_busy(arena) && !arena->running);
 	dispose(arena);
 	arena->used = 0;
 	arena->needed = 0;

@@ -76,7 +76,8 @@ struct weir_arena {
 	struct weir_queue sinks;	/* struct weir__sink, that are run */
 	struct weir_task task;		/* settles futures, frees */
 	struct weir__stage broken;	/* stands for what could not be made */
-	void (*idle)(struct weir_arena *arena);	/* of an inner arena: nothing runs any more */
+	/* Of an inner arena: nothing runs any more; or, after that, memory has come back. */
+	void (*idle)(struct weir_arena *arena);
 	void *idle_arg;
 	struct weir_node node;		/* among the worker's; inner ones are in none */
 	char *memory;
@@ -111,8 +112,14 @@ struct weir_stream *weir__streams_bad(struct weir_stream *const *streams, unsign
 #define WEIR__ARENA_MIN (sizeof(struct weir_arena) + 128)
 struct weir_arena *weir__arena_inner(struct weir_arena *outer, void *memory, size_t size);
 
-/* Forgets everything in an inner arena. */
+/* Forgets everything in an inner arena, that is not busy. */
 void weir__arena_reset(struct weir_arena *arena);
+
+/* Something in it runs, or memory of it is out. */
+static inline bool weir__arena_is_busy(const struct weir_arena *arena)
+{
+	return arena->holds || arena->keeps;
+}
 
 static inline void weir__arena_hold(struct weir_arena *arena)
 {

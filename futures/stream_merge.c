@@ -7,7 +7,8 @@
  * of the others have an arena of their own, in which the stream for an item is made; it is emptied
  * and used again once everything in it has ended:
  *
- *	FREE --an item--> LIVE --its stream ended--> DRAINS --ring empty--> ENDING --idle--> FREE
+ *	FREE --an item--> LIVE --its stream ended--> DRAINS --ring empty--> ENDING --nothing runs-->
+ *	LENT --memory that it sent is back--> FREE
  *
  * As many items are asked for above as slots are free. switch_map has two slots, so that the
  * latest stream need not wait for the end of the one before it.
@@ -18,7 +19,7 @@
 #define STREAMS 4
 #define ARENA_SIZE 1024
 
-enum slot_state { FREE, LIVE, DRAINS, ENDING };
+enum slot_state { FREE, LIVE, DRAINS, ENDING, LENT };
 
 struct slot {
 	struct weir__input input;
@@ -35,7 +36,7 @@ struct merge {
 	struct slot *slots;
 	unsigned count;
 	unsigned turn;			/* whose item is next */
-	unsigned busy_slots;		/* not FREE */
+	unsigned busy_slots;		/* LIVE, DRAINS, ENDING */
 	weir_stream_inner_fn fn;	/* NULL: merge */
 	void *arg;
 	bool switches;
@@ -57,27 +58,32 @@ static struct slot *slot_of(struct weir_subscriber *in)
 
 static void fill(struct merge *merge);
 
-/* One slot more: an item more is welcome. */
-static void slot_free(struct merge *merge, struct slot *slot)
+/* Nothing of slot runs. One slot more: an item more is welcome. */
+static void slot_quiet(struct merge *merge, struct slot *slot)
 {
+	if (slot->arena && slot->arena->keeps) {
+		slot->state = LENT;
+		weir_arena_keep(merge->stage.stream.arena);
+		return;
+	}
 	slot->state = FREE;
-	merge->busy_slots--;
 	if (merge->fn && !merge->switches)
 		weir__stage_ask(&merge->stage, 1);
 }
 
-/* slot's stream has ended and all of it was sent: FREE once nothing of it runs any more. */
+/* slot's stream has ended and all of it was sent. */
 static void slot_end(struct merge *merge, struct slot *slot)
 {
 	if (slot->has_item)
 		weir__item_drop(merge->stage.source, slot->item);
 	slot->has_item = false;
-	if (!slot->arena || !slot->arena->holds) {
-		slot_free(merge, slot);
+	if (slot->arena && slot->arena->holds) {
+		slot->state = ENDING;
+		weir__arena_hold(merge->stage.stream.arena);
 		return;
 	}
-	slot->state = ENDING;
-	weir__arena_hold(merge->stage.stream.arena);
+	merge->busy_slots--;
+	slot_quiet(merge, slot);
 }
 
 /* From an arena that became idle, whose stages are on the stack. */
@@ -85,17 +91,23 @@ static void slot_idle(struct weir_arena *arena)
 {
 	struct slot *slot = arena->idle_arg;
 	struct merge *merge = merge_of(slot->input.stage);
+	enum slot_state state = slot->state;
 
-	if (slot->state != ENDING)
-		return;
-	slot_free(merge, slot);
-	fill(merge);
-	weir__arena_release(merge->stage.stream.arena);
+	if (state == ENDING) {
+		merge->busy_slots--;
+		slot_quiet(merge, slot);
+		fill(merge);
+		weir__arena_release(merge->stage.stream.arena);
+	} else if (state == LENT && !arena->keeps) {
+		slot_quiet(merge, slot);
+		fill(merge);
+		weir_arena_drop(merge->stage.stream.arena);
+	}
 }
 
 static void slot_cancel(struct merge *merge, struct slot *slot)
 {
-	if (slot->state == FREE || slot->state == ENDING)
+	if (slot->state != LIVE && slot->state != DRAINS)
 		return;
 	weir__input_cancel(&slot->input);
 	weir__ring_clear(&slot->ring, slot->input.source);
@@ -232,7 +244,7 @@ static void merge_start(struct weir__stage *stage)
 		struct slot *slot = &merge->slots[i];
 
 		/* Of the last time, and not idle yet. */
-		merge->busy_slots += slot->state != FREE;
+		merge->busy_slots += slot->state == ENDING;
 		slot->input.stage = stage;
 		slot->input.index = i;
 		slot->input.up = NULL;
@@ -345,10 +357,13 @@ static void begin_inner(struct merge *merge, struct slot *slot, struct weir_item
 	struct weir_stream *inner;
 
 	weir__arena_reset(slot->arena);
+	/* It may end while it begins: not before its functions have left the stack. */
+	weir__arena_hold(slot->arena);
 	slot->item = item;
 	slot->has_item = true;
 	inner = merge->fn(slot->arena, item, merge->arg);
 	slot_start(merge, slot, inner ? inner : weir_stream_empty(slot->arena));
+	weir__arena_release(slot->arena);
 }
 
 /* What waits for a slot begins when there is one. */
@@ -370,14 +385,19 @@ static void outer_subscribed(struct weir_subscriber *in, struct weir_subscriptio
 {
 	struct weir__stage *stage = weir__stage_of_in(in);
 	struct merge *merge = merge_of(stage);
+	unsigned i, n = 0;
 
 	weir__stage_subscribed(in, up);
 	if (stage->up != up || stage->over)
 		return;
-	if (merge->switches)
+	if (merge->switches) {
 		weir__stage_ask(stage, WEIR_UNBOUNDED);
-	else if (merge->count > merge->busy_slots)
-		weir__stage_ask(stage, merge->count - merge->busy_slots);
+		return;
+	}
+	for (i = 0; i < merge->count; i++)
+		n += merge->slots[i].state == FREE;
+	if (n)
+		weir__stage_ask(stage, n);
 }
 
 static void outer_next(struct weir_subscriber *in, struct weir_item item)

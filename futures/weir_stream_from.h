@@ -87,7 +87,7 @@ WEIR_API struct weir_stream *weir_stream_chan(struct weir_arena *arena, struct w
 /*
  * Pieces of file, size bytes each but the last, from its beginning: ptr and size, to be read until
  * the item is dropped. file is lent. Pieces are memory of the arena: up to pieces (at least 1) of
- * them are held at once, and reading waits while all are.
+ * them are held at once; while all are, nothing is read, and the end is not found.
  */
 WEIR_API struct weir_stream *weir_stream_file_chunks(struct weir_arena *arena,
 						     struct weir_file *file, size_t size,

@@ -144,6 +144,41 @@ static void no_more_pieces_are_out_than_there_are(void)
 	close_file();
 }
 
+static struct weir_stream *whole_file(struct weir_arena *in, struct weir_item item, void *arg)
+{
+	(void)item;
+	(void)arg;
+	return weir_stream_file_chunks(in, file, 4, 3);	/* one to find the end with */
+}
+
+/* Pieces of three inner streams, one after the other in the same arena, are held at once. */
+static void an_inner_arena_is_not_used_again_while_pieces_of_it_are_out(void)
+{
+	const struct weir_inner_opts opts = { .size = 4096 };
+	struct weir_item held[4];
+	weir_item_drop_fn drop;
+	struct weir_arena *own;
+
+	open_file("abcdefgh", 8);
+	assert_int_equal(weir_arena_destroy(arena), 0);
+	assert_int_equal(weir_arena_create(&(struct weir_arena_opts){ .size = 64 << 10 }, &arena),
+			 0);
+	assert_int_equal(weir_arena_create(NULL, &own), 0);
+	drop = weir_stream_file_chunks(own, file, 4, 1)->drop;
+	assert_int_equal(weir_arena_destroy(own), 0);
+	assert_int_equal(weir_await(weir_stream_collect(
+					    weir_stream_concat_map(weir_stream_range(arena, 0, 1),
+								   whole_file, NULL, &opts),
+					    held, 4),
+				    WEIR_NEVER, NULL),
+			 2);
+	assert_memory_equal(held[0].ptr, "abcd", 4);
+	assert_memory_equal(held[1].ptr, "efgh", 4);
+	drop(held[0]);
+	drop(held[1]);
+	close_file();
+}
+
 static void items_are_written_one_after_the_other(void)
 {
 	static const struct weir_item pieces[] = { { .text = "abc", .size = 3 },
@@ -248,6 +283,7 @@ int main(void)
 		ring_test(a_file_comes_line_by_line),
 		ring_test(lines_of_a_large_file_are_whole),
 		ring_test(no_more_pieces_are_out_than_there_are),
+		ring_test(an_inner_arena_is_not_used_again_while_pieces_of_it_are_out),
 		ring_test(items_are_written_one_after_the_other),
 		cmocka_unit_test(the_rest_of_a_pipeline_runs_on_another_core),
 	};
