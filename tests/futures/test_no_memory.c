@@ -7,8 +7,13 @@
 #include "on_worker.h"
 
 #include "futures/weir_call_async.h"
+#include "futures/weir_chan.h"
 #include "futures/weir_retry.h"
+#include "futures/weir_scope.h"
 #include "futures/weir_share.h"
+#include "futures/weir_stream_from.h"
+#include "futures/weir_stream_ops.h"
+#include "futures/weir_stream_to.h"
 
 #define PAIRS 2000	/* several chunks of the slabs */
 
@@ -210,6 +215,119 @@ static void start_work(void)
 	assert_int_equal(values_given, values_dropped);
 }
 
+/* --- scopes, channels, streams --- */
+
+#define CROWD 60	/* coroutines */
+
+static void drop_item(struct weir_item item)
+{
+	drop(item.ptr);
+}
+
+static int emit_some(struct weir_emitter *emitter, void *arg)
+{
+	int r = 0;
+
+	(void)arg;
+	for (unsigned i = 0; i < 5 && !r; i++) {
+		values_given++;
+		r = weir_emit(emitter, weir_item_ptr(&number, 0));
+		if (r < 0)
+			values_dropped++;
+	}
+	return r;
+}
+
+static struct weir_stream *inner_stream(struct weir_arena *arena, struct weir_item item, void *arg)
+{
+	(void)item;
+	(void)arg;
+	return weir_stream_generate(arena, emit_some, NULL, drop_item);
+}
+
+static int look_at(struct weir_item item, void *arg)
+{
+	(void)item;
+	(void)arg;
+	return weir_sleep(1);
+}
+
+static int read_streams(void *arg)
+{
+	const struct weir_inner_opts opts = { .streams = 2, .drop = drop_item };
+	struct weir_stream *stream;
+	struct weir_arena *arena;
+	ssize_t n;
+	int r = weir_arena_create(NULL, &arena);
+
+	(void)arg;
+	if (r)
+		return r;
+	stream = weir_stream_generate(arena, emit_some, NULL, drop_item);
+	n = weir_await(weir_stream_each(weir_stream_flat_map(stream, inner_stream, NULL, &opts), 2,
+					look_at, NULL),
+		       WEIR_NEVER, NULL);
+	assert_true(is_defined(n) || n == -ENOBUFS);
+	return n < 0 ? (int)n : 0;
+}
+
+static void drop_sent(void *item, void *arg)
+{
+	(void)arg;
+	drop(item);
+}
+
+static int use_channels(void *arg)
+{
+	static const enum weir_chan_kind kinds[] = { WEIR_QUEUE, WEIR_BROADCAST,
+						     WEIR_WATCH };
+	int r = 0;
+
+	for (unsigned i = 0; i < 3 && !r; i++) {
+		const struct weir_chan_opts opts = { .item_size = 8, .capacity = 4,
+						     .kind = kinds[i], .drop = drop_sent };
+		struct weir_chan *chan;
+		uint64_t item = 1;
+
+		r = weir_chan_create(&opts, &chan);
+		if (r)
+			break;
+		assert_int_equal(weir_chan_send(chan, &item, WEIR_NEVER), 0);
+		values_given++;
+		assert_int_equal(weir_chan_destroy(chan), 0);
+	}
+	return r;
+}
+
+static int member(void *arg)
+{
+	int r = use_channels(arg);
+
+	return r ? r : read_streams(arg);
+}
+
+static void talk_work(void)
+{
+	struct weir_scope_result result = { 0 };
+	struct weir_scope scope;
+	unsigned started = 0;
+	int r;
+
+	memory.armed = true;
+	r = weir_scope_open(&scope, WEIR_COLLECT, WEIR_NEVER);
+	assert_true(!r || r == -ENOMEM);
+	while (!r && started < CROWD && !weir_scope_go(&scope, member, NULL))
+		started++;
+	if (!r) {
+		r = weir_scope_join(&scope, &result);
+		assert_true(is_defined(r) || r == -ENOBUFS);
+		assert_int_equal(result.started, started);
+	}
+	memory.armed = false;
+	turns(4);
+	assert_int_equal(values_given, values_dropped);
+}
+
 static void run_until_nothing_fails(void **state)
 {
 	const struct weir_allocator limited = { .alloc = limited_alloc, .free = limited_free };
@@ -241,6 +359,11 @@ int main(void)
 			.name = "so_may_those_of_what_starts_futures_itself",
 			.test_func = run_until_nothing_fails,
 			.initial_state = (void *)(uintptr_t)start_work,
+		},
+		{
+			.name = "so_may_those_of_scopes_channels_and_streams",
+			.test_func = run_until_nothing_fails,
+			.initial_state = (void *)(uintptr_t)talk_work,
 		},
 	};
 
