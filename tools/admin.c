@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * admin.c - what an operator asks a running service: /metrics, /health, /inflight, /tasks.
+ * admin.c - what an operator asks a running service: /metrics, /health, /inflight, /tasks, /tree,
+ * /streams.
  *
  * It answers while the service is saturated, so it shares little with it: a listener of its
  * own, sends from the reserved purse of slots, a reader of GET requests of its own. What the other
@@ -14,6 +15,8 @@
 #include "core/runtime.h"
 #include "core/weir_coro.h"
 #include "core/weir_mesh.h"
+#include "futures/weir_scope.h"
+#include "futures/weir_stream.h"
 #include "net/conn.h"
 #include "ring/weir_ring.h"
 #include "tools/service.h"
@@ -56,6 +59,41 @@ static int add_coro(const struct weir_coro_info *coro, void *arg)
 	return json->error;
 }
 
+/* Parents stand before their children; depth 0 is of no scope. */
+static int add_node(const struct weir_tree_node *node, void *arg)
+{
+	struct weir_json *json = arg;
+
+	weir__json_object_begin(json);
+	weir__json_field_uint(json, "core", (uint64_t)weir_core());
+	weir__json_field_uint(json, "depth", node->depth);
+	weir__json_field_string(json, "name", node->name);
+	weir__json_field_string(json, "state", node->state);
+	weir__json_field_int(json, "since_ns", weir_now() - node->since_ns);
+	if (node->scope)
+		weir__json_field_string(json, "scope", node->scope);
+	weir__json_field_bool(json, "cancelled", node->cancelled);
+	weir__json_object_end(json);
+	return json->error;
+}
+
+static int add_stage(const char *arena, const struct weir_stage_info *stage, void *arg)
+{
+	struct weir_json *json = arg;
+
+	weir__json_object_begin(json);
+	weir__json_field_uint(json, "core", (uint64_t)weir_core());
+	weir__json_field_string(json, "arena", arena);
+	weir__json_field_string(json, "stage", stage->name);
+	weir__json_field_string(json, "state", stage->state);
+	weir__json_field_int(json, "demand", stage->demand);
+	weir__json_field_uint(json, "items", stage->items);
+	weir__json_field_uint(json, "buffered", stage->buffered);
+	weir__json_field_uint(json, "dropped", stage->dropped);
+	weir__json_object_end(json);
+	return json->error;
+}
+
 static int list_inflight(void *arg)
 {
 	return weir_inflight_list(add_op, arg);
@@ -64,6 +102,16 @@ static int list_inflight(void *arg)
 static int list_coros(void *arg)
 {
 	return weir_coro_list(add_coro, arg);
+}
+
+static int list_tree(void *arg)
+{
+	return weir_tree_list(add_node, arg);
+}
+
+static int list_streams(void *arg)
+{
+	return weir_stream_list(add_stage, arg);
 }
 
 /* --- answers --- */
@@ -162,8 +210,12 @@ static void answer_path(struct answer *answer, const char *path)
 		answer_list(answer, list_inflight);
 	else if (!strcmp(path, "/tasks"))
 		answer_list(answer, list_coros);
+	else if (!strcmp(path, "/tree"))
+		answer_list(answer, list_tree);
+	else if (!strcmp(path, "/streams"))
+		answer_list(answer, list_streams);
 	else
-		answer_text(answer, 404, "/metrics /health /inflight /tasks\n");
+		answer_text(answer, 404, "/metrics /health /inflight /tasks /tree /streams\n");
 }
 
 /* --- requests --- */

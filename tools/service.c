@@ -13,6 +13,8 @@
 #include "core/weir_coro.h"
 #include "core/weir_credit.h"
 #include "core/weir_mesh.h"
+#include "futures/weir_scope.h"
+#include "futures/weir_stream.h"
 #include "ring/weir_ring.h"
 #include "tools/command.h"
 
@@ -41,7 +43,7 @@ static const char common_help[] =
 	"  --depth N          operations in flight per core, 16 to 32768; default 4096\n"
 	"  --max-conns N      connections per core\n"
 	"  --port-file FILE   where the bound addresses are written, once every core accepts\n"
-	"  --admin ADDR       /metrics, /health, /inflight and /tasks over HTTP\n"
+	"  --admin ADDR       /metrics, /health, /inflight, /tasks, /tree, /streams by HTTP\n"
 	"  --idle-s S         end connections that were idle so long\n"
 	"  --drain-s S        grace after SIGTERM before everything is cancelled; default 10\n"
 	"  --spin-us N        longest adaptive spin before a worker sleeps; default 50, 0: never\n"
@@ -230,6 +232,33 @@ static int dump_coro(const struct weir_coro_info *coro, void *arg)
 	return 0;
 }
 
+/* Members of scopes once more, below who waits for them. */
+static int dump_node(const struct weir_tree_node *node, void *arg)
+{
+	(void)arg;
+	if (node->depth)
+		fprintf(stderr, "  %*s%s, %s for %.3f ms, in the scope of %s%s\n",
+			(int)(2 * node->depth), "", node->name, node->state,
+			(double)(weir_now() - node->since_ns) / 1e6, node->scope,
+			node->cancelled ? ", cancelled" : "");
+	return 0;
+}
+
+static int dump_stage(const char *arena, const struct weir_stage_info *stage, void *arg)
+{
+	char demand[24] = "passes through";
+
+	(void)arg;
+	if (stage->demand == WEIR_UNBOUNDED)
+		strcpy(demand, "unbounded");
+	else if (stage->demand >= 0)
+		snprintf(demand, sizeof(demand), "%lld", (long long)stage->demand);
+	fprintf(stderr, "  stream %s: %-16s %-6s demand %s, %llu sent, %u inside, %llu dropped\n",
+		arena, stage->name, stage->state, demand, (unsigned long long)stage->items,
+		stage->buffered, (unsigned long long)stage->dropped);
+	return 0;
+}
+
 /* Seconds ago everybody in it began to wait: nobody will go on. */
 static void dump_ring(void)
 {
@@ -257,6 +286,8 @@ void dump_core(void *arg)
 		info.bufs_lent, info.bufs);
 	weir_inflight_list(dump_op, NULL);
 	weir_coro_list(dump_coro, NULL);
+	weir_tree_list(dump_node, NULL);
+	weir_stream_list(dump_stage, NULL);
 	dump_ring();
 }
 

@@ -244,6 +244,10 @@ def the_admin_address_tells_health_metrics_operations_and_tasks():
         assert 'core="0"' in metrics
         tasks = json.loads(curl(server.url("/tasks", True)))
         assert {"service", "admin"} <= {task["name"] for task in tasks}, tasks
+        tree = json.loads(curl(server.url("/tree", True)))
+        assert len(tree) >= len(tasks) - 1, (tree, tasks)
+        assert all(node["depth"] == 0 for node in tree), tree
+        assert json.loads(curl(server.url("/streams", True))) == []
         ops = json.loads(curl(server.url("/inflight", True)))
         assert "ACCEPT" in {op["opcode"] for op in ops}, ops
         status = ["-o", "/dev/null", "-w", "%{http_code}"]
