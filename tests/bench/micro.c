@@ -23,6 +23,7 @@ static const struct {
 	{ "future", micro_future },
 	{ "mesh", micro_mesh },
 	{ "pool", micro_pool },
+	{ "process", micro_process },
 	{ "seam", micro_seam },
 	{ "sim", micro_sim },
 	{ "stream", micro_stream },

@@ -25,6 +25,7 @@ int micro_coro(micro_report_fn report);
 int micro_future(micro_report_fn report);
 int micro_mesh(micro_report_fn report);
 int micro_pool(micro_report_fn report);
+int micro_process(micro_report_fn report);
 int micro_seam(micro_report_fn report);
 int micro_sim(micro_report_fn report);
 int micro_stream(micro_report_fn report);

@@ -53,6 +53,7 @@ ALLOWED = {
     "core/stack.c": ("system", "page size; how many mappings this process may have"),
     "core/threads_posix.c": ("system", "workers as threads"),
     "core/watchdog.c": ("clock system", "watches real time; a simulated world has none"),
+    "futures/process_chan_posix.c": ("system", "memory shared with real processes"),
     "ring/choose.c": ("system", "why io_uring is refused on this host"),
     "ring/kernel_uring.c": ("clock chance system", "the seam: the Linux kernel"),
     "ring/opts.c": ("system", "RLIMIT_NOFILE, where there is no simulated world"),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_rules.h - what the tests of the rules of Reactive Streams share: a subscriber that watches,
- * the publishers under test, and a publisher that says whatever the test wants. Included once by
- * each.
+ * stream_rules.h - what the tests of the rules of Reactive Streams share: a subscriber that
+ * watches, the publishers under test, and a publisher that says whatever the test wants. Included
+ * once by each.
  */
 #ifndef WEIR_TESTS_FUTURES_STREAM_RULES_H
 #define WEIR_TESTS_FUTURES_STREAM_RULES_H

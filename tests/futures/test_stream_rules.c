@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_stream_rules.c - the rules of Reactive Streams 1.0.4 (reactive-streams.org) for publishers (1)
- * and subscribers (2), one test each, with our wording. What is a publisher here (sources, and
+ * test_stream_rules.c - the rules of Reactive Streams 1.0.4 (reactive-streams.org) for publishers
+ * (1) and subscribers (2), one test each, with our wording. What is a publisher here (sources, and
  * every operator over one) goes through the rules in one table; what is a subscriber (operators and
  * terminal operations) is fed by a publisher that says whatever the test wants. The others are in
  * test_stream_subscriptions.c.

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test_grep.sh GREP - the example of a stream finds what grep(1) finds, stops where it was told to, and
-# says what is wrong.
+# test_grep.sh GREP - the example of a stream finds what grep(1) finds, stops where it was told to,
+# and says what is wrong.
 set -eu
 grep_example=$1
 dir=$(mktemp -d)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream.c - pipelines drawn from the seed, read by a subscriber that asks, waits and leaves when it
- * likes: demand is never exceeded, signals come one
- * after the other, there is one end and nothing after it, every item is freed once, and a pipeline
- * that is over holds nothing.
+ * stream.c - pipelines drawn from the seed, read by a subscriber that asks, waits and leaves when
+ * it likes: demand is never exceeded, signals come one after the other, there is one end and
+ * nothing after it, every item is freed once, and a pipeline that is over holds nothing.
  */
 #include <string.h>
 
