@@ -32,9 +32,9 @@
  *
  * A channel belongs to the worker that made it: other workers' calls return -EPROTO. But one that
  * was made with .across is sent to and closed on any core of the runtime, and on threads that are
- *no worker (whose calls block them); received from at home. Every sending core has room for
- *capacity items of its own, and so have all other threads together; what one sender sends stays in
- *order.
+ * no worker (whose calls block them); received from at home. Every sending core has room for
+ * capacity items of its own, and so have all other threads together; what one sender sends stays in
+ * order.
  */
 #ifndef WEIR_CHAN_H
 #define WEIR_CHAN_H

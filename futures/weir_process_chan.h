@@ -11,7 +11,7 @@
  *	r = weir_process_chan_send(chan, &job, WEIR_NEVER);
  *
  * The descriptors go to the other process by fork(), or over a Unix socket (SCM_RIGHTS). The memory
- *is sealed: neither can take it from the other. Neither believes what the other writes there.
+ * is sealed: neither can take it from the other. Neither believes what the other writes there.
  *
  * When a process dies, the other is told so by a pidfd: what the dead had sent completely is still
  * received, then -EPIPE; sending is -EPIPE at once. Another process may then attach in its
@@ -19,7 +19,7 @@
  * are those of one pid namespace.
  *
  * A channel belongs to the worker that attached it (-EPROTO elsewhere) and to one coroutine at a
- *time
+ * time
  * (-EBUSY). In a simulated world there are no other processes: -ENOSYS.
  */
 #ifndef WEIR_PROCESS_CHAN_H
