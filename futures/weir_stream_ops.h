@@ -62,6 +62,15 @@ WEIR_API struct weir_stream *weir_stream_distinct_until_changed(struct weir_stre
 WEIR_API struct weir_stream *weir_stream_start_with(struct weir_stream *stream,
 						    const struct weir_item *items, size_t count);
 
+/*
+ * Bytes (ptr and size, cut anywhere) as lines without their line feed: text and size, and a 0
+ * behind it, to be read until the item is dropped. Up to lines (at least 1) of them are held at
+ * once, each in size_max + 1 bytes of the arena. A line longer than size_max ends the stream with
+ * -EMSGSIZE; the last one needs no line feed.
+ */
+WEIR_API struct weir_stream *weir_stream_lines(struct weir_stream *stream, size_t size_max,
+					       unsigned lines);
+
 /* --- many as one, and one as many --- */
 
 /* What weir_stream_buffer() sends, as ptr; dropping it drops the items in it. */

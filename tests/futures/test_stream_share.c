@@ -204,6 +204,98 @@ static void no_more_batches_are_filled_than_there_are(void)
 	end_arena();
 }
 
+/* --- lines --- */
+
+static char line_text[200];
+static unsigned bytes_freed;
+
+static int gather_line(struct weir_item item, void *arg)
+{
+	(void)arg;
+	assert_int_equal(strlen(item.text), item.size);
+	strcat(strcat(line_text, item.text), ".");
+	return 0;
+}
+
+static void count_bytes(struct weir_item item)
+{
+	bytes_freed += (unsigned)item.size;
+}
+
+/* text in pieces of size bytes each. */
+static struct weir_stream *bytes(const char *text, size_t size)
+{
+	size_t left = strlen(text), count = 0;
+	struct weir_item *items = weir_arena_alloc(arena, (left + 1) * sizeof(*items));
+	struct weir_stream *stream;
+
+	for (; left; count++) {
+		size_t part = left < size ? left : size;
+
+		items[count] = weir_item_ptr((void *)(uintptr_t)text, part);
+		text += part;
+		left -= part;
+	}
+	stream = weir_stream_array(arena, items, count);
+	stream->drop = count_bytes;
+	bytes_freed = 0;
+	return stream;
+}
+
+static ssize_t lines_in(const char *text, size_t size, size_t size_max)
+{
+	ssize_t n;
+
+	new_arena();
+	line_text[0] = '\0';
+	n = weir_await(weir_stream_for_each(weir_stream_lines(bytes(text, size), size_max, 1),
+					    gather_line, NULL),
+		       WEIR_NEVER, NULL);
+	turns(2);
+	return n;
+}
+
+static void bytes_cut_anywhere_become_lines(void)
+{
+	const char *text = "one\n\nthree\nfour";
+
+	for (size_t size = 1; size <= strlen(text); size++) {
+		assert_int_equal(lines_in(text, size, 5), 4);
+		assert_string_equal(line_text, "one..three.four.");
+		assert_int_equal(bytes_freed, strlen(text));
+	}
+	assert_int_equal(lines_in("a\nb\n", 3, 5), 2);
+	assert_int_equal(lines_in("", 3, 5), 0);
+	for (size_t size = 1; size <= 9; size++) {
+		assert_int_equal(lines_in("ab\nabcdef", size, 5), -EMSGSIZE);
+		assert_string_equal(line_text, "ab.");
+	}
+}
+
+static void lines_are_made_when_they_are_asked_for(void)
+{
+	struct weir_stream *stream;
+
+	new_arena();
+	stream = weir_stream_lines(bytes("a\nb\nc\nd\n", 4), 5, 4);
+	recorder_start(&a, stream, 0);
+	turns(3);
+	assert_int_equal(bytes_freed, 0);
+	recorder_ask(&a, 1);
+	turns(3);
+	assert_int_equal(a.got, 1);
+	recorder_ask(&a, 1);
+	turns(3);
+	assert_int_equal(a.got, 2);
+	assert_int_equal(bytes_freed, 4);
+	recorder_ask(&a, 1);
+	turns(3);
+	a.up->ops->cancel(a.up);
+	assert_int_equal(bytes_freed, 8);	/* the one that was being looked at too */
+	turns(2);
+	end_arena();
+}
+
 /* --- coroutines --- */
 
 static int emits(struct weir_emitter *emitter, void *arg)
@@ -479,6 +571,8 @@ int main(void)
 		on_worker(a_subject_sends_to_all_who_are_there_and_want),
 		on_worker(a_buffer_is_sent_when_full_in_time_or_at_the_end),
 		on_worker(no_more_batches_are_filled_than_there_are),
+		on_worker(bytes_cut_anywhere_become_lines),
+		on_worker(lines_are_made_when_they_are_asked_for),
 		on_worker(a_coroutine_emits_when_it_is_asked),
 		on_worker(each_takes_items_in_a_coroutine),
 		on_worker(a_channel_is_a_stream_and_a_stream_fills_a_channel),
