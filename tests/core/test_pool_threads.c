@@ -3,6 +3,7 @@
  * test_pool_threads.c - the threads of a pool come and go, and die; ranges in pieces; the end of a
  * pool; what it tells about itself; many at once.
  */
+#include "core/pool.h"
 #include "tests/core/pool_play.h"
 
 /* --- threads --- */
@@ -270,6 +271,21 @@ static void a_range_that_finds_the_class_full_is_refused(void **state)
 
 /* --- the end --- */
 
+/* Not before the end has begun: what waits would be run. */
+static void *open_when_it_ends(void *arg)
+{
+	bool is_closing;
+
+	do {
+		sched_yield();
+		pthread_mutex_lock(&pool->lock);
+		is_closing = pool->closing;
+		pthread_mutex_unlock(&pool->lock);
+	} while (!is_closing);
+	open_door();
+	return arg;
+}
+
 static int destroy_scenario(void)
 {
 	struct weir_pool_opts opts = { .threads_max = 1, .classes = one_class, .class_count = 1 };
@@ -285,7 +301,7 @@ static int destroy_scenario(void)
 	check(spawn(submit_one, 2, &parked) == 0);
 	check(spawn(run_one, 3, &runs) == 0);
 	weir_yield();
-	check(pthread_create(&opener, NULL, open_when_it_waits, NULL) == 0);
+	check(pthread_create(&opener, NULL, open_when_it_ends, NULL) == 0);
 	check(weir_coro_spawn(NULL, destroy_inside, NULL, &coro) == 0);
 	check(weir_coro_join(coro, WEIR_NEVER, &res) == 0 && res == 0);
 	check(weir_coro_join(parked, WEIR_NEVER, NULL) == 0 && results[2] == -ESHUTDOWN);
