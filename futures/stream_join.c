@@ -18,6 +18,7 @@ struct join {
 	struct weir_item *row;		/* for fn */
 	unsigned count;
 	unsigned winner;		/* amb: index + 1; 0: none yet */
+	void (*pair)(struct join *join);	/* zip, combine_latest: sends what can be sent */
 	weir_stream_join_fn fn;
 	void *arg;
 	bool busy;			/* pairing is on the stack */
@@ -208,6 +209,54 @@ struct weir_stream *weir_stream_amb(struct weir_stream *const *streams, unsigned
 	return stream_of(make_join(streams, count, &kind, &out), streams);
 }
 
+/* --- rows: what zip and combine_latest have in common --- */
+
+static void rows_request(struct weir_subscription *out, int64_t n)
+{
+	struct join *join = join_of(weir__stage_of_out(out));
+
+	if (weir__stage_demand(&join->stage, n))
+		join->pair(join);
+}
+
+static void rows_subscribed(struct weir_subscriber *in, struct weir_subscription *up)
+{
+	weir__input_subscribed(in, up);
+	weir__input_ask(weir__input_of(in), 1);
+}
+
+static void rows_next(struct weir_subscriber *in, struct weir_item item)
+{
+	struct leg *leg = leg_of(in);
+
+	if (is_lost(in, item))
+		return;
+	leg->item = item;
+	leg->has_item = true;
+	join_of_in(in)->pair(join_of_in(in));
+}
+
+static void rows_ended(struct weir_subscriber *in, int error)
+{
+	struct join *join = join_of_in(in);
+
+	if (!weir__input_end(&leg_of(in)->input))
+		return;
+	if (error)
+		weir__stage_end(&join->stage, error);
+	else
+		join->pair(join);
+}
+
+static void rows_begin(struct weir__stage *stage)
+{
+	static const struct weir_subscriber_ops in = { rows_subscribed, rows_next, rows_ended };
+
+	begin(join_of(stage), &in);
+}
+
+static const struct weir_subscription_ops rows_out = { rows_request, weir__stage_cancel };
+
 /* --- zip --- */
 
 /* Calls fn with the row, and sends what it makes of it. */
@@ -277,48 +326,6 @@ static void zip_pair(struct join *join)
 			leg_clear(&join->legs[i]);
 }
 
-static void zip_request(struct weir_subscription *out, int64_t n)
-{
-	if (weir__stage_demand(weir__stage_of_out(out), n))
-		zip_pair(join_of(weir__stage_of_out(out)));
-}
-
-static void ask_one(struct weir_subscriber *in, struct weir_subscription *up)
-{
-	weir__input_subscribed(in, up);
-	weir__input_ask(weir__input_of(in), 1);
-}
-
-static void zip_next(struct weir_subscriber *in, struct weir_item item)
-{
-	struct leg *leg = leg_of(in);
-
-	if (is_lost(in, item))
-		return;
-	leg->item = item;
-	leg->has_item = true;
-	zip_pair(join_of_in(in));
-}
-
-static void zip_ended(struct weir_subscriber *in, int error)
-{
-	struct join *join = join_of_in(in);
-
-	if (!weir__input_end(&leg_of(in)->input))
-		return;
-	if (error)
-		weir__stage_end(&join->stage, error);
-	else
-		zip_pair(join);
-}
-
-static void zip_begin(struct weir__stage *stage)
-{
-	static const struct weir_subscriber_ops in = { ask_one, zip_next, zip_ended };
-
-	begin(join_of(stage), &in);
-}
-
 static struct weir_stream *make_rows(struct join *join, struct weir_stream *const *streams,
 				     weir_stream_join_fn fn, void *arg, weir_item_drop_fn drop)
 {
@@ -335,16 +342,19 @@ static struct weir_stream *make_rows(struct join *join, struct weir_stream *cons
 struct weir_stream *weir_stream_zip(struct weir_stream *const *streams, unsigned count,
 				    weir_stream_join_fn fn, void *arg, weir_item_drop_fn drop)
 {
-	static const struct weir_subscription_ops out = { zip_request, weir__stage_cancel };
 	static const struct weir__stage_kind kind = { .name = "zip",
 						      .start = join_start,
-						      .begin = zip_begin,
+						      .begin = rows_begin,
 						      .stop = join_stop,
 						      .buffered = join_buffered };
+	struct join *join;
 
 	if (weir__streams_bad(streams, count))
 		return weir__streams_bad(streams, count);
-	return make_rows(make_join(streams, count, &kind, &out), streams, fn, arg, drop);
+	join = make_join(streams, count, &kind, &rows_out);
+	if (join)
+		join->pair = zip_pair;
+	return make_rows(join, streams, fn, arg, drop);
 }
 
 /* --- combine_latest --- */
@@ -426,56 +436,23 @@ static void combine_pair(struct join *join)
 			leg_clear(&join->legs[i]);
 }
 
-static void combine_request(struct weir_subscription *out, int64_t n)
-{
-	if (weir__stage_demand(weir__stage_of_out(out), n))
-		combine_pair(join_of(weir__stage_of_out(out)));
-}
-
-static void combine_next(struct weir_subscriber *in, struct weir_item item)
-{
-	struct leg *leg = leg_of(in);
-
-	if (is_lost(in, item))
-		return;
-	leg->item = item;
-	leg->has_item = true;
-	combine_pair(join_of_in(in));
-}
-
-static void combine_ended(struct weir_subscriber *in, int error)
-{
-	struct join *join = join_of_in(in);
-
-	if (!weir__input_end(&leg_of(in)->input))
-		return;
-	if (error)
-		weir__stage_end(&join->stage, error);
-	else
-		combine_pair(join);
-}
-
-static void combine_begin(struct weir__stage *stage)
-{
-	static const struct weir_subscriber_ops in = { ask_one, combine_next, combine_ended };
-
-	begin(join_of(stage), &in);
-}
-
 struct weir_stream *weir_stream_combine_latest(struct weir_stream *const *streams, unsigned count,
 					       weir_stream_join_fn fn, void *arg,
 					       weir_item_drop_fn drop)
 {
-	static const struct weir_subscription_ops out = { combine_request, weir__stage_cancel };
 	static const struct weir__stage_kind kind = { .name = "combine_latest",
 						      .start = join_start,
-						      .begin = combine_begin,
+						      .begin = rows_begin,
 						      .stop = join_stop,
 						      .buffered = join_buffered };
+	struct join *join;
 
 	if (weir__streams_bad(streams, count))
 		return weir__streams_bad(streams, count);
-	return make_rows(make_join(streams, count, &kind, &out), streams, fn, arg, drop);
+	join = make_join(streams, count, &kind, &rows_out);
+	if (join)
+		join->pair = combine_pair;
+	return make_rows(join, streams, fn, arg, drop);
 }
 
 /* --- with_latest_from --- */

@@ -216,16 +216,6 @@ static int subject_main(void *arg)
 	return 0;
 }
 
-static int wait_end(void *arg)
-{
-	int r = 0;
-
-	(void)arg;
-	while (!r && weir_sim_is_running(weir_sim_find("subject")))
-		r = weir_sleep(WEIR_S);
-	return r;
-}
-
 static int build(struct weir_sim *sim, void *arg)
 {
 	struct weir_sim_host_opts subject = { .cores = CORES_MAX };
@@ -237,7 +227,7 @@ static int build(struct weir_sim *sim, void *arg)
 	world.clients = scenario_draw("admit-clients", 1, CLIENTS_MAX);
 	world.rounds = scenario_draw("admit-rounds", 1, ROUNDS_MAX);
 	if (!weir_sim_host(sim, "subject", &subject, subject_main, NULL) ||
-	    !weir_sim_workload(sim, "judge", &reliable, wait_end, NULL))
+	    !weir_sim_workload(sim, "judge", &reliable, scenario_wait_end, NULL))
 		return -ENOMEM;
 	return 0;
 }

@@ -79,6 +79,16 @@ int64_t scenario_patience(void)
 	return weir_in((bad_ns > 0 ? bad_ns : 0) + GRACE_NS);
 }
 
+int scenario_wait_end(void *arg)
+{
+	int r = 0;
+
+	(void)arg;
+	while (!r && weir_sim_is_running(weir_sim_find("subject")))
+		r = weir_sleep(WEIR_S);
+	return r;
+}
+
 /* --- bytes --- */
 
 /* Byte number at of stream: eight at a time from one mixing. */

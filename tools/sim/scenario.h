@@ -65,6 +65,9 @@ int scenario_wait_healed(void);
  */
 int64_t scenario_patience(void);
 
+/* A workload that waits until the host called "subject" has ended. */
+int scenario_wait_end(void *arg);
+
 /* --- bytes: each stream has its own, that can be told apart at each place --- */
 
 void scenario_fill(void *buf, size_t size, uint64_t stream, uint64_t at);

@@ -321,16 +321,6 @@ static int subject_main(void *arg)
 	return 0;
 }
 
-static int wait_end(void *arg)
-{
-	int r = 0;
-
-	(void)arg;
-	while (!r && weir_sim_is_running(weir_sim_find("subject")))
-		r = weir_sleep(WEIR_S);
-	return r;
-}
-
 static int build(struct weir_sim *sim, void *arg)
 {
 	struct weir_sim_host_opts subject = { .cores = 2 };
@@ -341,7 +331,7 @@ static int build(struct weir_sim *sim, void *arg)
 	world.opts = scenario_opts(1);
 	world.rounds = scenario_draw("stream-rounds", 1, ROUNDS_MAX);
 	if (!weir_sim_host(sim, "subject", &subject, subject_main, NULL) ||
-	    !weir_sim_workload(sim, "judge", &reliable, wait_end, NULL))
+	    !weir_sim_workload(sim, "judge", &reliable, scenario_wait_end, NULL))
 		return -ENOMEM;
 	return 0;
 }
